@@ -1,0 +1,133 @@
+"""Opens tables of images through `datasets`: Hub sets, folders, parquet, webdataset shards, csv, json lines.
+
+Nothing that a data set brings is run: only the builders that come with `datasets` are used (loading scripts are gone
+from it), `pipe:` URLs and pickles are refused, and images stay bytes or paths until `modalities.media` decodes them.
+"""
+
+import glob
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from modalities.image_text.pairs import Source
+
+_BUILDERS = {".parquet": "parquet", ".tar": "webdataset", ".csv": "csv", ".jsonl": "json", ".json": "json"}
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+
+
+@dataclass(frozen=True)
+class Table:
+    """An opened split. Its image columns are not decoded."""
+
+    source: str
+    rows: "datasets.Dataset | datasets.IterableDataset"
+    columns: list[str]
+    folder: Path | None
+    """What relative image paths start from; none for Hub sets, whose rows must not name local files."""
+
+    def require(self, column: str, option: str) -> str:
+        """The column that holds `column`, which may be a path into a json field such as `json.caption`."""
+        head = column if column in self.columns else column.split(".")[0]
+        if head not in self.columns:
+            raise ValueError(f"{self.source} has no column {column!r}: set data.{option} to one of "
+                             f"{', '.join(map(repr, self.columns))}.")
+        return head
+
+    def select(self, columns: list[str]) -> "Table":
+        """Only these columns, so that no other image or sound is decoded on the way."""
+        return Table(self.source, self.rows.select_columns(columns), columns, self.folder)
+
+
+def open_table(source: str, subset: str, split: str, stream: bool) -> Table:
+    """Opens one split of `source`: a local folder, a file or glob, or a data set on the Hub.
+
+    Raises ValueError in one sentence for a path that does not exist, a kind of file that is not read, an unknown
+    split, or a Hub that is out of reach.
+    """
+    if "pipe:" in source or "://" in source:
+        raise ValueError(f"data.source={source!r} is refused: give a local path, a glob, or the id of a Hub data set.")
+    path = Path(source).expanduser()
+    folder: Path | None
+    arguments: dict[str, Any]
+    if path.is_dir():
+        folder, arguments = path, {"path": str(path)}
+    elif files := sorted(str(Path(file).resolve()) for file in glob.glob(str(path))):
+        kinds = {_BUILDERS.get(Path(file).suffix.lower(), "") for file in files}
+        if len(kinds) > 1 or "" in kinds:
+            raise ValueError(f"data.source={source!r} must name files of one kind out of {', '.join(_BUILDERS)}.")
+        folder, arguments = Path(files[0]).parent, {"path": kinds.pop(), "data_files": {split: files}}
+    elif _HUB_ID.fullmatch(source) and Path(source).suffix.lower() not in _BUILDERS:
+        folder, arguments = None, {"path": source}
+    else:
+        raise ValueError(f"data.source={source!r} does not exist: give a folder, a file or glob, or a Hub data set.")
+    rows = _load(source, arguments, subset, split, stream)
+    columns = list(rows.column_names or next(iter(rows), {}))
+    for name, feature in (rows.features or {}).items():
+        if isinstance(feature, datasets.Image):
+            rows = rows.cast_column(name, datasets.Image(decode=False))
+    return Table(source, rows, columns, folder)
+
+
+def _load(source: str, arguments: dict[str, Any], subset: str, split: str, stream: bool) -> Any:
+    try:
+        return datasets.load_dataset(**arguments, name=subset or None, split=split, streaming=stream)
+    except datasets.exceptions.DatasetNotFoundError as error:
+        raise ValueError(f"data.source={source!r} is neither a local path nor a readable Hub data set.") from error
+    except (ConnectionError, TimeoutError) as error:
+        raise ValueError(f"The Hub is out of reach, so data.source={source!r} cannot be read: use a local "
+                         f"copy.") from error
+    except (ValueError, datasets.exceptions.DatasetGenerationError) as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise ValueError(f"data.source={source!r}, split {split!r}, subset {subset!r} cannot be read: "
+                         f"{reason}") from error
+
+
+def lookup(row: dict[str, Any], column: str) -> Any:
+    """The value of `column`, following dots into json fields."""
+    if column in row:
+        return row[column]
+    value: Any = row
+    for part in column.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def picture(value: Any, folder: Path | None, column: str) -> Source | None:
+    """The image in a cell, as bytes or a path; None where the cell is empty."""
+    if isinstance(value, dict) and value.get("bytes") is not None:
+        return bytes(value["bytes"])
+    if isinstance(value, dict):
+        value = value.get("path")
+    if value is None or isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"Column {column!r} holds {type(value).__name__} where images or their paths should be: set "
+                         f"data.image_column.")
+    if folder is None:
+        raise ValueError(f"Column {column!r} holds paths, and a Hub data set cannot name local files: set "
+                         f"data.image_column to a column of images.")
+    return value if Path(value).is_absolute() else str(folder / value)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Fetches the images of a table that is not streamed."""
+
+    table: Table
+    columns: list[str]
+
+    def __call__(self, places: list[int]) -> list[Source]:
+        rows = self.table.rows[places]
+        return [
+            first_picture({name: rows[name][i] for name in rows}, self.columns, self.table.folder) or b""
+            for i in range(len(places))
+        ]
+
+
+def first_picture(row: dict[str, Any], columns: list[str], folder: Path | None) -> Source | None:
+    """The image of the first column that has one: webdataset shards may mix jpg and png."""
+    pictures = (picture(lookup(row, column), folder, column) for column in columns)
+    return next((found for found in pictures if found is not None), None)

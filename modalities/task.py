@@ -1,0 +1,42 @@
+"""What a method is: an encoder, a loss over a batch, and the state that moves with it."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+Batch = dict[str, Tensor]
+
+
+class Task(nn.Module):
+    """One self-supervised method. A subclass lives in one file, named after the method.
+
+    Everything that a method must remember (teacher, queue and its pointer, centre, prototypes) is a parameter,
+    submodule or registered buffer, so that a checkpoint carries it. Batches are dicts of tensors with leading
+    dimension n.
+    """
+
+    encoder: PreTrainedModel
+    """What downstream keeps, and what `save` writes."""
+
+    coupled: bool = False
+    """Whether examples meet in the loss (contrast, cross-correlation, balanced clusters). A coupled task that is to be
+    trained in micro-batches also has `embed(batch) -> tuple of (n, ...)` and `loss_from(*embeddings) -> dict`, and
+    `forward` is the one after the other."""
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """{"loss": scalar} plus scalars to log; with "count" (scalar) where the loss is a mean over that many tokens
+        or frames instead of over rows."""
+        raise NotImplementedError
+
+    def encode(self, batch: Batch) -> Any:
+        """Features for downstream use, (n, d), or a dict of them where the encoder has several."""
+        raise NotImplementedError
+
+    def after_step(self, progress: float) -> None:
+        """Called after each update with the share of the run that is done: moving averages, queues, clamps."""
+
+    def save(self, folder: Path) -> None:
+        """Write the encoder so that the stock class's `from_pretrained(folder)` loads it."""
+        self.encoder.save_pretrained(folder)

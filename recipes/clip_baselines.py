@@ -1,0 +1,86 @@
+"""What a CLIP run has to beat: itself before training, a classic feature, and the supervised bound."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import set_seed
+from torch import Tensor
+from transformers import ProcessorMixin
+
+from evaluation.classic import TextFeatures, image_features
+from evaluation.joined_spaces import JoinedSpaces
+from evaluation.report import Row
+from modalities.image_text.clip import Clip
+from modalities.image_text.collate import PairCollate
+from modalities.image_text.encode import pixel_batches, thumbnails
+from modalities.image_text.pairs import Pairs, Rows
+from modalities.image_text.towers import ModelConfig, build_towers
+from modalities.supervised import Supervised
+from recipes.clip_measure import EvalConfig, captions_of, classify, measure, new_things, probe_rows, retrieval
+from trainers.config import TrainConfig
+from trainers.loop import fit
+
+_SIDE = 48    # pixels of the classic features: more brought nothing
+
+
+def before_training(
+    data: Pairs, processor: ProcessorMixin, collate: PairCollate, model: ModelConfig, cfg: EvalConfig
+) -> list[Row]:
+    """The model as it starts: over several random initialisations, or the one checkpoint it continues from."""
+    if cfg.seeds == 0:
+        return []
+    found = model.clip_from or model.vision_from
+    scores = []
+    for seed in range(1 if found else cfg.seeds):
+        set_seed(1000 + seed)
+        start = Clip(build_towers(model, processor), processor, model.objective).eval()
+        scores.append(measure(start, collate, data, cfg))
+    name = "starting checkpoint" if found else "random initialisation"
+    return [Row(name, {key: [each[key] for each in scores] for key in scores[0]})]
+
+
+def classic(data: Pairs, cfg: EvalConfig) -> list[Row]:
+    """Colour and gradient histograms joined to TF-IDF by canonical correlation, fitted on training rows."""
+    train = probe_rows(data, cfg)
+    if not cfg.classic or train is None or len(train) < 10:
+        return []
+    image, test_image = image_features(thumbnails(train, _SIDE)), image_features(thumbnails(data.test, _SIDE))
+    (texts, ids), (test_texts, _) = captions_of(train), captions_of(data.test)
+    words = TextFeatures().fit(texts)
+    place = {image_id: row for row, image_id in enumerate(train.ids.tolist())}
+    joint = JoinedSpaces().fit(image[[place[i] for i in ids.tolist()]], words(texts), ids)
+    scores = retrieval(joint.image(test_image), joint.text(words(test_texts)), data)
+    if data.classes:
+        new = new_things(data)
+        scores |= classify(image, np.array(train.labels), test_image[new], np.array(data.test.labels)[new])
+    return [Row("HOG and TF-IDF, CCA", dict(scores))]
+
+
+def supervised(
+    data: Pairs, collate: PairCollate, processor: ProcessorMixin, model: ModelConfig, train: TrainConfig, cfg: EvalConfig
+) -> list[Row]:
+    """A fresh image tower trained on the labels; every process takes part."""
+    if not cfg.supervised_epochs or not data.classes or not isinstance(data.train, Rows):
+        return []
+    set_seed(train.seed)
+    tower = build_towers(model, processor).vision_model
+    task = Supervised(tower, tower.config.hidden_size, len(data.classes))
+    label_of = dict(zip(data.train.ids.tolist(), data.train.labels, strict=True))
+
+    def labelled(rows: list[Any], seeds: Any) -> dict[str, Tensor]:
+        batch = collate(rows, seeds)
+        labels = torch.tensor([label_of[i] for i in batch["ids"].tolist()])
+        return {"pixel_values": batch["pixel_values"], "labels": labels}
+
+    options = replace(
+        train, out=train.out / "supervised", epochs=cfg.supervised_epochs, steps=0, evaluate_every=0, micro_batch=0
+    )
+    task = fit(task, data.train, labelled, options, identity={"classes": data.classes, "data": data.fingerprint})
+    with torch.inference_mode():
+        guesses = [
+            task.logits({"pixel_values": pixels.to(tower.device)}).argmax(1).cpu() for pixels in pixel_batches(collate, data.test)
+        ]
+    correct = (torch.cat(guesses) == torch.tensor(data.test.labels))[torch.from_numpy(new_things(data))]
+    return [Row("supervised image tower", {"probe": correct.double().mean().item()})]

@@ -1,0 +1,128 @@
+"""What every recipe does around its method: read options, open the output folder, leave results behind."""
+
+import json
+import sys
+import textwrap
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+import tyro
+from accelerate import Accelerator
+
+from evaluation.report import Column, Row, table
+from trainers.config import TrainConfig
+from trainers.folder import claim, provenance
+from trainers.publish import check_repo_id
+from trainers.scrub import scrub
+from trainers.world import open_world
+
+
+class RecipeConfig(Protocol):
+    """What `Run` needs of a recipe's options."""
+
+    @property
+    def train(self) -> TrainConfig:
+        """Training options; train.out is the output folder."""
+        ...
+
+    @property
+    def publish(self) -> str:
+        """Repository on the Hub to publish to, or nothing."""
+        ...
+
+
+C = TypeVar("C")
+
+
+def read_options(presets: Mapping[str, C], description: str, arguments: Sequence[str] | None = None) -> C:
+    """Options from the command line: `[preset] [--option value ...]`, the first preset being the default.
+
+    Errors end the program with one sentence and, for a mistyped option, the nearest real one.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    chosen = words.pop(0) if words and words[0] in presets else next(iter(presets))
+    default = presets[chosen]
+    names = ", ".join(presets)
+    about = f"{description.strip()}\n\nPresets, to be named first: {names}. Defaults below are those of {chosen}."
+    return tyro.cli(type(default), default=default, args=words, description=about)
+
+
+@dataclass
+class Run:
+    """One run of a recipe: its folder, its processes, its clock."""
+
+    config: RecipeConfig
+    accelerator: Accelerator
+    began: float
+
+    @classmethod
+    def begin(cls, config: RecipeConfig) -> "Run":
+        """Check everything that can be checked before data is loaded, and write config.json.
+
+        Raises:
+            ValueError: for a folder that cannot be written or is in use, a batch that does not divide, fewer
+                processes than asked for, a precision that is not to be had, or an invalid repository id.
+        """
+        began = time.perf_counter()
+        if config.publish:
+            check_repo_id(config.publish)
+        accelerator = open_world(config.train)
+        run = cls(config, accelerator, began)
+        if run.main:
+            claim(config.train.out)
+            run.write("config.json", {"options": asdict(config), **provenance()})  # type: ignore[call-overload]
+        return run
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the process that reads, measures and writes for all."""
+        return self.accelerator.is_main_process
+
+    @property
+    def out(self) -> Path:
+        """The output folder."""
+        return self.config.train.out
+
+    def say(self, text: str) -> None:
+        """Print once, however many processes there are."""
+        self.accelerator.print(text, flush=True)
+
+    def write(self, name: str, content: Mapping[str, Any]) -> None:
+        """JSON into the output folder."""
+        (self.out / name).write_text(scrub(json.dumps(content, indent=2, default=str)) + "\n")
+
+    @property
+    def command(self) -> list[str]:
+        """The command line that repeats this run from the project's folder."""
+        return ["accelerate", "launch", f"recipes/{Path(sys.argv[0]).name}", *sys.argv[1:]]
+
+    def report(self, rows: Sequence[Row], columns: Sequence[Column], ours: str, note: str) -> str:
+        """Print the table with a note, write results.json and return the table as Markdown.
+
+        results.json: {"metrics": the row named `ours`, "baselines": the others by name, "seconds", "device"}; a list
+        of numbers is one per seed.
+        """
+        metrics = {row.name: row.metrics for row in rows}
+        self.write(
+            "results.json",
+            {
+                "metrics": metrics.pop(ours),
+                "baselines": metrics,
+                "seconds": round(time.perf_counter() - self.began, 1),
+                "device": device_name(self.accelerator),
+            },
+        )
+        self.say(f"\n{table(rows, columns)}\n\n{textwrap.fill(note, 100)}\n")
+        return table(rows, columns, markdown=True)
+
+
+def device_name(accelerator: Accelerator) -> str:
+    """What the run ran on, in words."""
+    count = accelerator.num_processes
+    if accelerator.device.type == "cuda":
+        return f"{count} x {torch.cuda.get_device_name()}"
+    return f"CPU, {count} process{'es' if count > 1 else ''} of {torch.get_num_threads()} threads"

@@ -1,0 +1,161 @@
+"""Small tasks and data for the trainers: torch only, every kind of state a method can have, quick to start."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from objectives.gather import gather, rank
+
+Batch = dict[str, Tensor]
+INPUT, WIDTH = 6, 8
+
+
+class Rows:
+    """Map-style data: row i is drawn from i."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        return {"id": row}
+
+
+class Stream:
+    """A plain iterable without a length: the same rows, read from the start each time."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return ({"id": row} for row in range(self.rows))
+
+
+def collate(rows: list[dict[str, Any]], seeds: np.ndarray) -> Batch:
+    """{"x" (n, 6), "y" (n, 6), "id" (n,)}: two noisy views of each row."""
+    views = []
+    for row, seed in zip(rows, seeds, strict=True):
+        centre = np.random.default_rng(row["id"]).normal(size=INPUT)
+        views.append(centre + 0.1 * np.random.default_rng(seed).normal(size=(2, INPUT)))
+    both = torch.from_numpy(np.stack(views))    # (n, 2, 6)
+    return {"x": both[:, 0], "y": both[:, 1], "id": torch.tensor([row["id"] for row in rows])}
+
+
+class Single(nn.Module):
+    """An uncoupled task with tied weights, dropout, a teacher, a buffer that no state_dict holds, and an idle weight.
+
+    Buffers enter the loss, so that losing one of them shows in the very next loss.
+    """
+
+    coupled = False
+
+    def __init__(self, dropout: float = 0.2, idle: bool = True, dtype: torch.dtype = torch.float64) -> None:
+        super().__init__()
+        self.encoder = nn.Linear(INPUT, WIDTH)
+        self.decoder = nn.Linear(WIDTH, INPUT)
+        self.decoder.weight = nn.Parameter(self.decoder.weight.detach().clone())
+        self.twin = nn.Linear(INPUT, WIDTH, bias=False)
+        self.twin.weight = self.encoder.weight
+        self.norm = nn.LayerNorm(WIDTH)
+        self.dropout = nn.Dropout(dropout)
+        if idle:
+            self.idle = nn.Parameter(torch.ones(3, 2))
+        self.register_buffer("teacher", torch.zeros(WIDTH, INPUT))
+        self.register_buffer("drift", torch.zeros(()), persistent=False)
+        self.updates: int = 0
+        self.to(dtype)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        x = batch["x"].to(self.norm.weight)
+        hidden = self.dropout(self.norm(torch.tanh(self.encoder(x) + self.twin(x))))
+        taught = F.linear(x, self.teacher)
+        loss = F.mse_loss(self.decoder(hidden), x) + 0.1 * F.mse_loss(hidden, taught) + 0.01 * self.drift
+        rows = (batch["id"].double() + 1).square().mean()    # tells which rows the step saw
+        return {"loss": loss, "rows": rows}
+
+    def after_step(self, progress: float) -> None:
+        assert self.training
+        self.updates += 1
+        self.teacher.lerp_(self.encoder.weight.detach(), 0.5)
+        self.drift.add_(progress)
+
+
+class Counted(nn.Module):
+    """An uncoupled task whose loss is a mean over the tokens of its rows; row i has 1 + i % 5 of them."""
+
+    coupled = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Linear(INPUT, WIDTH)
+        self.head = nn.Linear(WIDTH, INPUT)
+        self.double()
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        tokens = 1 + batch["id"] % 5    # (n,)
+        each = (self.head(torch.tanh(self.encoder(batch["x"]))) - batch["y"]).square().mean(1)    # (n,)
+        return {"loss": (each * tokens).sum() / tokens.sum(), "count": tokens.sum(), "first": each[0]}
+
+    def after_step(self, progress: float) -> None: ...
+
+
+class Paired(nn.Module):
+    """A coupled task in two halves, with dropout and a temperature that only `loss_from` uses."""
+
+    coupled = True
+
+    def __init__(self, dropout: float = 0.0, dtype: torch.dtype = torch.float64, width: int = WIDTH) -> None:
+        super().__init__()
+        self.one = nn.Sequential(nn.Linear(INPUT, width), nn.Tanh(), nn.Dropout(dropout), nn.Linear(width, WIDTH))
+        self.two = nn.Sequential(nn.Linear(INPUT, width), nn.Tanh(), nn.Dropout(dropout), nn.Linear(width, WIDTH))
+        self.log_scale = nn.Parameter(torch.tensor(1.0))
+        self.to(dtype)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        return self.loss_from(*self.embed(batch))
+
+    def embed(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        dtype = self.log_scale.dtype
+        return self.one(batch["x"].to(dtype)), self.two(batch["y"].to(dtype)), batch["id"]
+
+    def loss_from(self, one: Tensor, two: Tensor, ids: Tensor) -> dict[str, Tensor]:
+        assert not ids.requires_grad
+        one, two = F.normalize(one, dim=1), F.normalize(two, dim=1)
+        logits = self.log_scale.exp() * one @ gather(two).T    # (n, n over all processes)
+        own = torch.arange(len(one)) + rank() * len(one)
+        return {"loss": F.cross_entropy(logits, own), "rows": (ids.double() + 1).square().mean()}
+
+    def after_step(self, progress: float) -> None:
+        self.log_scale.data.clamp_(0.0, 4.0)
+
+
+def state_of(task: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and every buffer, persistent or not."""
+    return {n: t.detach().clone() for n, t in (*task.named_parameters(), *task.named_buffers())}
+
+
+def metrics_of(out: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl without the speed, which no two runs share."""
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        del line["rows_per_second"]
+    return lines
+
+
+def gradients_of(task: nn.Module) -> dict[str, Tensor]:
+    """Gradients by name; parameters without one are left out."""
+    return {name: p.grad.clone() for name, p in task.named_parameters() if p.grad is not None}
+
+
+def distance(left: dict[str, Tensor], right: dict[str, Tensor]) -> float:
+    """Largest difference of any element; both must have the same names."""
+    assert left.keys() == right.keys() and left
+    return max(float((left[name].double() - right[name].double()).abs().max()) for name in left)

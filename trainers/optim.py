@@ -1,0 +1,73 @@
+"""Optimisers and the split of parameters into decayed and undecayed ones."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainers.config import TrainConfig
+
+
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Trainable parameters in two groups: matrices and kernels are decayed, everything with at most one dimension
+    (biases, norms, logit scales) is not. Shared parameters appear once."""
+    trainable = [p for p in module.parameters() if p.requires_grad]
+    if not trainable:
+        raise ValueError(f"{type(module).__name__} has no trainable parameter: every one has requires_grad=False.")
+    groups = [
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def build_optimizer(module: nn.Module, cfg: TrainConfig) -> torch.optim.Optimizer:
+    """The optimizer that `cfg` names, over `parameter_groups`."""
+    groups = parameter_groups(module, cfg.weight_decay)
+    if cfg.optimizer == "lars":
+        return LARS(groups, lr=cfg.lr, momentum=cfg.momentum)
+    return torch.optim.AdamW(groups, lr=cfg.lr, betas=(cfg.momentum, cfg.beta2), eps=1e-6, fused=True)
+
+
+class LARS(torch.optim.Optimizer):
+    """Layer-wise adaptive rate scaling: You, Gitman and Ginsburg 2017, arXiv 1708.03888.
+
+    Each matrix's step is scaled by trust * |w| / |g + decay * w|, before momentum, as SimCLR (arXiv 2002.05709)
+    uses it; parameters with at most one dimension take plain momentum steps.
+
+    Args:
+        params: parameters or groups; a group's `weight_decay` defaults to 0.
+        lr: learning rate. momentum: of the scaled gradients. trust: the coefficient (0.001 in the paper).
+    """
+
+    def __init__(
+        self, params: Iterable[Any], lr: float, momentum: float = 0.9, trust: float = 1e-3, weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "trust": trust, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One update of every parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self._update(weight, group)
+        return loss
+
+    def _update(self, weight: Tensor, group: dict[str, Any]) -> None:
+        step = weight.grad.add(weight, alpha=group["weight_decay"])  # type: ignore[union-attr]
+        if weight.ndim > 1:
+            size, slope = weight.norm(), step.norm()
+            # A zero weight or gradient has no ratio; the paper's rule then leaves the step as it is.
+            ratio = torch.where((size > 0) & (slope > 0), group["trust"] * size / slope, torch.ones_like(size))
+            step = step * ratio
+        state = self.state[weight]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(weight)
+        state["momentum"].mul_(group["momentum"]).add_(step)
+        weight.add_(state["momentum"], alpha=-group["lr"])
