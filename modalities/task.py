@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.utils import logging
 
 Batch = dict[str, Tensor]
 
@@ -39,4 +40,6 @@ class Task(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write the encoder so that the stock class's `from_pretrained(folder)` loads it."""
+        logging.disable_progress_bar()
         self.encoder.save_pretrained(folder)
+        logging.enable_progress_bar()

@@ -1,6 +1,6 @@
 """Losses in full precision: half-precision inputs become fp32 and autocast stops at the objective's door.
 
-A product of unit vectors rounded to bf16 and multiplied by a scale of 100 is off by up to 0.4 before the softmax
+A product of unit vectors rounded to bf16 and multiplied by a scale of 100 is off by up to 0.2 before the softmax
 sees it, so the product counts as part of the softmax here. fp64 stays fp64.
 """
 

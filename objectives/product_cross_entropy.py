@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from objectives.precision import full_precision
+
 
 class Logits(NamedTuple):
     """scale * a @ b.T, where a key that shares its query's id and is not its positive is struck out."""
@@ -31,11 +33,9 @@ class Logits(NamedTuple):
         """Every tile with its rows and columns, all in one buffer: use each before the next."""
         n, m = len(self.a), len(self.b)
         buffer = self.a.new_empty(min(side, n) * min(side, m))
-        for top in range(0, n, side):
-            rows = slice(top, min(top + side, n))
+        for rows in _blocks(n, side):
             scaled = self.a[rows] * self.scale
-            for left in range(0, m, side):
-                columns = slice(left, min(left + side, m))
+            for columns in _blocks(m, side):
                 shape = rows.stop - rows.start, columns.stop - columns.start
                 x = buffer[: shape[0] * shape[1]].view(shape)
                 yield rows, columns, torch.mm(scaled, self.b[columns].T, out=x)
@@ -48,27 +48,33 @@ class Logits(NamedTuple):
             x.masked_fill_(same & (self.positive[rows, None] != column), value)
 
 
-def product_cross_entropy(logits: Logits, both: bool, tile: int | None = None) -> tuple[Tensor, Tensor]:
+def product_cross_entropy(
+    logits: Logits, *, both: bool, normalize: bool, tile: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Log-sum-exp less the positive logit, of each row and of each column, with gradient for a, b and scale.
 
     Args:
         logits: see `Logits`.
         both: whether the columns are wanted, whose positives are then those of the rows: n = m and positive is
             0 .. n-1. Without, an empty tensor takes their place.
+        normalize: use rows of a and b at unit length. Done here because autograd's own way needs several more (n, d).
         tile: side of a tile in rows; by default 512 on a CPU, whose cache then holds it, 4096 elsewhere.
 
     Returns:
         (n,) and (m,). The backward cannot be differentiated again and says so under create_graph.
     """
     side = tile or (512 if logits.a.device.type == "cpu" else 4096)
-    losses: tuple[Tensor, Tensor] = _ProductCrossEntropy.apply(*logits, both, side)    # type: ignore[no-untyped-call]
+    losses: tuple[Tensor, Tensor] = _ProductCrossEntropy.apply(*logits, both, normalize, side)    # type: ignore[no-untyped-call]
     return losses
 
 
 class _ProductCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
-        logits, both, side = Logits(*inputs[:6]), inputs[6], inputs[7]
+        logits, (both, normalize, side) = Logits(*inputs[:6]), inputs[6:]
+        lengths = [_length(x) for x in (logits.a, logits.b)] if normalize else []
+        if normalize:
+            logits = logits._replace(a=logits.a / lengths[0], b=logits.b / lengths[1])
         terms = max(len(logits.a), len(logits.b))
         constant = _constant_top(logits.scale, terms, logits.a.dtype)
         tops, sums = _sums_below(constant, logits, both, side)
@@ -76,23 +82,27 @@ class _ProductCrossEntropy(torch.autograd.Function):
         if not _reliable(sums, terms):
             ctx.constant = None
             tops, sums = _sums_below_running_tops(logits, both, side)
-        ctx.save_for_backward(*logits, *tops, *sums)
-        right = logits.scale * (logits.a * logits.b.index_select(0, logits.positive)).sum(dim=1)    # (n,)
+        ctx.ways, ctx.normalize = len(sums), normalize
+        ctx.save_for_backward(*logits, *tops, *sums, *lengths)
+        right = logits.scale * torch.linalg.vecdot(logits.a, logits.b.index_select(0, logits.positive))    # (n,)
         losses = [top - right + total.log() for top, total in zip(tops, sums, strict=True)]
         return losses[0], losses[1] if both else logits.a.new_empty(0)
 
     @staticmethod
+    @full_precision    # autocast reaches the backward of whoever calls it inside
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():    # once_differentiable would let a wrong second derivative pass in silence
             raise RuntimeError("Tiled losses have no second derivative; use objectives.contrastive under create_graph.")
-        logits, ways = Logits(*ctx.saved_tensors[:6]), 2 if ctx.both else 1
-        tops, sums = ctx.saved_tensors[6 : 6 + ways], ctx.saved_tensors[6 + ways :]
+        logits, ways, saved = Logits(*ctx.saved_tensors[:6]), ctx.ways, ctx.saved_tensors[6:]
+        tops, sums, lengths = saved[:ways], saved[ways : 2 * ways], saved[2 * ways :]
         weights = [g / total for g, total in zip(grads, sums, strict=False)]
         pull = -(grads[0] + grads[1] if ctx.both else grads[0])[:, None]    # (n, 1), towards the positive
         a_grad = logits.b.index_select(0, logits.positive).mul_(pull)
         b_grad = None
         if ctx.needs_input_grad[1]:
-            b_grad = torch.zeros_like(logits.b).index_add_(0, logits.positive, logits.a * pull)
+            b_grad = torch.zeros_like(logits.b)
+            for rows in _blocks(len(logits.a), ctx.side):
+                b_grad.index_add_(0, logits.positive[rows], logits.a[rows] * pull[rows])
         for rows, columns, x in logits.tiles(ctx.side):
             if ctx.constant is not None:
                 p = x.sub_(ctx.constant).exp_()    # one exponential for both directions
@@ -105,10 +115,31 @@ class _ProductCrossEntropy(torch.autograd.Function):
             a_grad[rows].addmm_(p, logits.b[columns])
             if b_grad is not None:
                 b_grad[columns].addmm_(p.T, logits.a[rows])
-        scale_grad = (logits.a * a_grad).sum()    # each logit's gradient times a.b, without visiting the tiles again
-        if b_grad is not None:
-            b_grad.mul_(logits.scale)
-        return a_grad.mul_(logits.scale), b_grad, scale_grad, None, None, None, None, None
+        # The sum of each logit's gradient times its a.b, without visiting the tiles again.
+        scale_grad = torch.linalg.vecdot(logits.a, a_grad).sum()
+        for x, grad, i in ((logits.a, a_grad, 0), (logits.b, b_grad, 1)):
+            if grad is not None:
+                grad.mul_(logits.scale)
+                if ctx.normalize:
+                    _through_normalization(grad, x, lengths[i], ctx.side)
+        return a_grad, b_grad, scale_grad, *[None] * 6
+
+
+def _blocks(n: int, side: int) -> list[slice]:
+    return [slice(start, min(start + side, n)) for start in range(0, n, side)]
+
+
+def _length(x: Tensor) -> Tensor:
+    """(n, 1) Euclidean lengths, no less than F.normalize allows."""
+    length: Tensor = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    return length.clamp_(min=1e-12)
+
+
+def _through_normalization(grad: Tensor, unit: Tensor, length: Tensor, side: int) -> None:
+    """Turn the gradient of x / |x| into that of x, in place."""
+    for rows in _blocks(len(grad), side):
+        radial = torch.linalg.vecdot(grad[rows], unit[rows])[:, None]
+        grad[rows].addcmul_(unit[rows], radial, value=-1).div_(length[rows])
 
 
 def _constant_top(scale: Tensor, terms: int, dtype: torch.dtype) -> float:

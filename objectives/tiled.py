@@ -6,7 +6,6 @@ ids replace an (n, m) mask: a key with its query's id is left out of the denomin
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from objectives.contrastive import gathered_ids, own_columns, positives
@@ -39,10 +38,9 @@ def info_nce(
     positive = positives(positive, queries, keys)
     if (query_ids is None) != (key_ids is None):
         raise ValueError("info_nce got ids for one side only; pass both query_ids and key_ids, or neither.")
-    if normalize:
-        queries, keys = F.normalize(queries, dim=-1), F.normalize(keys, dim=-1)
     scale = 1.0 / torch.as_tensor(temperature, dtype=queries.dtype, device=queries.device)
-    losses, _ = product_cross_entropy(Logits(queries, keys, scale, positive, query_ids, key_ids), False, tile)
+    logits = Logits(queries, keys, scale, positive, query_ids, key_ids)
+    losses, _ = product_cross_entropy(logits, both=False, normalize=normalize, tile=tile)
     return losses.mean()
 
 
@@ -92,6 +90,6 @@ def clip(
         return (to_text + to_image) / 2
     own = own_columns(len(image), len(text), offset, image.device)
     ids = gathered_ids(ids, all_ids, len(text))
-    image, text = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
-    to_text, to_image = product_cross_entropy(Logits(image, text, scale, own, ids, ids), True, tile)
+    logits = Logits(image, text, scale, own, ids, ids)
+    to_text, to_image = product_cross_entropy(logits, both=True, normalize=True, tile=tile)
     return (to_text.mean() + to_image.mean()) / 2

@@ -19,7 +19,6 @@ COLUMNS = [
     Column("text_to_image_r1", "text→image R@1"),
     Column("text_to_image_r5", "text→image R@5"),
     Column("image_to_text_r1", "image→text R@1"),
-    Column("image_to_text_r5", "image→text R@5"),
     Column("new_text_to_image_r1", "new things R@1"),
     Column("zero_shot", "zero-shot"),
     Column("knn", "kNN"),

@@ -50,7 +50,8 @@ class Lane:
         """Go to where `state` was taken."""
         self._epoch, self._number, self._served = state["epoch"], state["window"], state["served"]
         self._open(state["source"])
-        self._fill()
+        # As it was saved: a datasets stream that has not read a row yet reports the start as its position.
+        self._fill(state["source"])
 
     def _open(self, position: Any) -> None:
         if hasattr(self._source, "load_state_dict"):
@@ -64,8 +65,8 @@ class Lane:
             self._iterator = iter(self._reader)
             next(islice(self._iterator, position or 0, position or 0), None)
 
-    def _fill(self) -> None:
-        self._mark = self._position()
+    def _fill(self, mark: Any = None) -> None:
+        self._mark = self._position() if mark is None else mark
         self._rows = list(islice(self._iterator, self._window))
         if not self._rows and self._number > 0:
             self._epoch, self._number = self._epoch + 1, 0

@@ -84,5 +84,5 @@ class Clip(Task):
 
     def save(self, folder: Path) -> None:
         """Towers and processor, for `CLIPModel.from_pretrained` and `CLIPProcessor.from_pretrained`."""
-        self.encoder.save_pretrained(folder)
+        super().save(folder)
         self.processor.save_pretrained(folder)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -89,8 +90,8 @@ def _tabular(config: DataConfig) -> Pairs:
     train, test = rows.select(train_side), held.rows(classes) if config.test_split else rows.select(test_side)
     dropped = {cause: len(places) for cause, places in found.dropped.items()}
     return Pairs(
-        name=config.source, train=train, test=test, classes=classes, class_words=[[name] for name in classes],
-        licence=_licence(table), credit=config.source, fingerprint=_fingerprint(train, test, classes),
+        name=_name(config.source), train=train, test=test, classes=classes, class_words=[[name] for name in classes],
+        licence=_licence(table), credit=_name(config.source), fingerprint=_fingerprint(train, test, classes),
         counts=counts | {"dropped": dropped, "train": len(train), "test": len(test)}, dropped=found.dropped,
     )
 
@@ -112,8 +113,8 @@ def _streamed(config: DataConfig) -> Pairs:
     if not head:
         raise ValueError(f"Split {config.split!r} of {config.source} has no row with an image and a caption.")
     return Pairs(
-        name=config.source, train=train, test=test, classes=classes, class_words=[[name] for name in classes],
-        licence=_licence(table), credit=config.source,
+        name=_name(config.source), train=train, test=test, classes=classes, class_words=[[name] for name in classes],
+        licence=_licence(table), credit=_name(config.source),
         fingerprint=_fingerprint(test, test, classes, json.dumps(head).encode()),
         counts={"dropped": {cause: len(rows) for cause, rows in held.dropped.items()}, "test": len(test)},
         dropped=held.dropped,
@@ -160,6 +161,11 @@ def _collect(config: DataConfig, table: Table) -> Collection:
     columns = column_names(config.image_column)
     cells = table.select(list(dict.fromkeys(table.require(name, "image_column") for name in columns)))
     return collect(table, _reader(config, table), images=Cells(cells, columns))
+
+
+def _name(source: str) -> str:
+    """A Hub id as it is; of a local path the last part, for cards are read elsewhere."""
+    return source if not os.path.isabs(source) else os.path.basename(source.rstrip("/"))
 
 
 def _licence(table: Table) -> str:

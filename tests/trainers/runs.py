@@ -1,6 +1,6 @@
 """Whole runs of `fit` in processes that a test may kill.
 
-The processes are forked from a server that has torch and the trainers imported, so a start costs a fraction of a second.
+The processes are forked from a server that has torch and the trainers imported: a start costs a fraction of a second.
 Faults come from outside the trainers: `Plan.fault` replaces a function of the toys or of the system.
 """
 
@@ -8,6 +8,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import traceback
@@ -46,13 +47,14 @@ class Plan:
     fault: str = ""
     """kill, raise, terminate or nan."""
     where: str = "collate"
-    """The function whose calls are counted: collate, forward, after_step, save_file, fsync or rename."""
+    """The function whose calls are counted: collate, forward, after_step, save_file, fsync, rename or rmtree."""
     calls: tuple[int, ...] = ()
     """At which of its calls, counted from 1, the fault strikes."""
 
     def config(self) -> TrainConfig:
         options = {
-            "batch_size": 8, "epochs": 4.0, "lr": 0.05, "log_every": 1, "save_every": 3, "tracker": "none", "timeout": 30.0,
+            "batch_size": 8, "epochs": 4.0, "lr": 0.05, "log_every": 1, "save_every": 3, "tracker": "none",
+            "timeout": 30.0,
         }
         return TrainConfig(out=self.out, **(options | self.cfg))
 
@@ -60,9 +62,7 @@ class Plan:
         return replace(self, **changes)
 
 
-_OWNERS: dict[str, Any] = {
-    "collate": toys, "save_file": checkpoint, "fsync": os, "rename": os, "learning_rate": loop
-}
+_OWNERS: dict[str, Any] = {"collate": toys, "save_file": checkpoint, "fsync": os, "rename": os, "rmtree": shutil}
 
 
 def execute(plan: Plan) -> dict[str, Any]:
@@ -169,7 +169,8 @@ def _rank(then: Callable[[Plan], Any], plan: Plan, rank: int, processes: int, po
     torch.set_num_threads(1)
     if processes > 1:
         os.environ |= {
-            "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes),
+            "RANK": str(rank), "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes),
             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1",
         }
     try:
