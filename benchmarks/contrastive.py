@@ -10,19 +10,14 @@ or nothing is timed.
 """
 
 import argparse
-import json
 import math
-import os
-import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.paired import compare, measure
 from objectives import tiled
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -60,39 +55,6 @@ def gate(n: int, d: int) -> float:
     return max(((ours - theirs).abs().max() / theirs.abs().max()).item() for ours, theirs in pairs)
 
 
-def memory(field: str) -> int:
-    """VmRSS, the bytes resident now, or VmHWM, the most there have been. (getrusage would count the parent's peak.)"""
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(field))
-
-
-def measure(form: str, n: int, d: int) -> dict[str, float]:
-    """CPU seconds and extra bytes at the peak of one forward and backward, after a small one to load the kernels."""
-    torch.set_num_threads(1)
-    results(FORMS[form], 64, d)
-    leaves = inputs(n, d)
-    before, start = memory("VmRSS"), time.process_time()
-    torch.autograd.backward(FORMS[form](*leaves))
-    seconds = time.process_time() - start
-    return {"seconds": seconds, "bytes": memory("VmHWM") - before}
-
-
-def measure_apart(form: str, n: int, d: int) -> dict[str, float]:
-    """`measure` in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.contrastive", "--form", form, "--n", str(n), "--d", str(d)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    numbers: dict[str, float] = json.loads(done.stdout)
-    return numbers
-
-
-def verdict(name: str, ratios: list[float]) -> str:
-    """The median ratio with its range, or that there is nothing to tell."""
-    low, high = min(ratios), max(ratios)
-    line = f"{name}: plain / tiled = {statistics.median(ratios):.2f} ({low:.2f} to {high:.2f})"
-    return f"{line}; no difference shown" if low <= 1 <= high else line
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, default=8192, help="pairs in the batch")
@@ -102,7 +64,9 @@ def main() -> None:
     options = parser.parse_args()
     n, d = options.n, options.d
     if options.form:
-        print(json.dumps(measure(options.form, n, d)))
+        results(FORMS[options.form], 64, d)    # loads the kernels
+        leaves = inputs(n, d)
+        measure(lambda: torch.autograd.backward(FORMS[options.form](*leaves)))
         return
     torch.set_num_threads(1)
     print(f"n={n} d={d} fp32, one thread, torch {torch.__version__}, {options.pairs} pairs")
@@ -110,17 +74,7 @@ def main() -> None:
     print(f"equality: loss and gradients differ by {error:.1e} (limit 1e-05)")
     if not error < 1e-5:
         raise SystemExit("The forms disagree; nothing was timed.")
-    seconds, extra = [], []
-    for _ in range(options.pairs):
-        one, other = measure_apart("plain", n, d), measure_apart("tiled", n, d)
-        seconds.append(one["seconds"] / other["seconds"])
-        extra.append(one["bytes"] / other["bytes"])
-        print(
-            f"plain {one['seconds']:.2f} s {one['bytes'] / 1e6:.0f} MB   "
-            f"tiled {other['seconds']:.2f} s {other['bytes'] / 1e6:.0f} MB"
-        )
-    print(verdict("CPU time", seconds))
-    print(verdict("extra peak memory", extra))
+    compare("benchmarks.contrastive", "plain", "tiled", options.pairs, "--n", str(n), "--d", str(d))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from modalities.image_text.towers import ModelConfig, build_processor, build_tow
 from recipes.clip_baselines import before_training, classic, supervised
 from recipes.clip_card import draw_pictures, write_card
 from recipes.clip_measure import COLUMNS, EvalConfig, explain, measure, measure_retrieval
-from recipes.run import Run, read_options
+from recipes.run import Run, launch
 from trainers.check import write_check
 from trainers.config import TrainConfig
 from trainers.folder import digest
@@ -63,7 +63,8 @@ PAPER = Config(
 def main(config: Config) -> None:
     """Train, measure, save; publish if asked to."""
     run = Run.begin(config)
-    data = load(config.data, config.model.image_size)
+    with run.accelerator.main_process_first():    # one process fills the cache of `datasets`, the others find it
+        data = load(config.data, config.model.image_size)
     run.say(f"{data.name}: {data.counts}")
     processor = build_processor(config.model, sample_captions(data))
     collate = PairCollate(
@@ -101,4 +102,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(read_options({"laptop": LAPTOP, "paper": PAPER}, __doc__ or ""))
+    launch(main, {"laptop": LAPTOP, "paper": PAPER}, __doc__ or "")

@@ -28,15 +28,21 @@ def draw_pictures(out: Path, task: Clip, collate: PairCollate, data: Pairs, batc
     texts = unit_rows(encode_texts(task, collate, captions))    # (n, d)
     cosines = texts @ images.T    # (n, n)
     shown = thumbnails(data.test, collate.side)
-    # The first held-out pairs, not chosen ones: the split is random, and so are they.
-    few = slice(0, _PAIRS)
-    similarity_matrix(cosines[few, few], out / "similarity.png", list(shown[few]), captions[few], credit=credit)
-    queries = range(_PAIRS, min(_PAIRS + _QUERIES, len(captions)))
+    # Drawn, not chosen: a picked example shows what its picker wishes.
+    drawn = np.random.default_rng(0).permutation(len(captions))
+    pairs, queries = drawn[:_PAIRS], drawn[_PAIRS : _PAIRS + _QUERIES]
+    similarity_matrix(
+        cosines[np.ix_(pairs, pairs)],
+        out / "similarity.png",
+        [shown[place] for place in pairs],
+        [captions[place] for place in pairs],
+        credit=credit,
+    )
     nearest = np.argsort(-cosines, axis=1)[:, :_NEAREST]    # (n, 5)
     neighbour_sheet(
         [captions[query] for query in queries],
         [[shown[place] for place in nearest[query]] for query in queries],
-        [[bool(place == query) for place in nearest[query]] for query in queries],
+        [(nearest[query] == query).tolist() for query in queries],
         out / "neighbours.png",
         credit=credit,
     )

@@ -1,14 +1,16 @@
 """What every recipe does around its method: read options, open the output folder, leave results behind."""
 
 import json
+import os
 import sys
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import datasets
 import torch
 import tyro
 from accelerate import Accelerator
@@ -72,7 +74,9 @@ class Run:
             check_repo_id(config.publish)
         accelerator = open_world(config.train)
         run = cls(config, accelerator, began)
-        if run.main:
+        if not run.main:
+            datasets.disable_progress_bars()
+        else:
             claim(config.train.out)
             run.write("config.json", {"options": asdict(config), **provenance()})  # type: ignore[call-overload]
         return run
@@ -118,6 +122,21 @@ class Run:
         )
         self.say(f"\n{table(rows, columns)}\n\n{textwrap.fill(note, 100)}\n")
         return table(rows, columns, markdown=True)
+
+
+def launch(main: Callable[[C], None], presets: Mapping[str, C], description: str) -> None:
+    """Run a recipe's `main` with options from the command line; a `ValueError` becomes one sentence and exit code 2.
+
+    UNSEEN_TRACEBACK=1 shows where it came from.
+    """
+    config = read_options(presets, description)
+    try:
+        main(config)
+    except ValueError as error:
+        if os.environ.get("UNSEEN_TRACEBACK"):
+            raise
+        print(f"error: {scrub(str(error))}", file=sys.stderr, flush=True)
+        sys.exit(2)
 
 
 def device_name(accelerator: Accelerator) -> str:

@@ -1,6 +1,7 @@
 """The processes of a run: how many there are, on what, at which precision."""
 
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -72,9 +73,11 @@ def _launcher_command() -> list[str]:
     """Command line of `accelerate launch` when it is this process's parent, up to the script, else nothing."""
     parent = _launcher()
     command = parent.cmdline() if parent else []
-    if "launch" not in command:
+    # `accelerate launch`, `accelerate-launch` or `python -m accelerate.commands.launch`
+    verb = next((place for place, word in enumerate(command) if re.search(r"(^|[-.])launch$", word)), None)
+    if verb is None:
         return []
-    command = command[command.index("launch") + 1 :]
+    command = command[verb + 1 :]
     script = next((place for place, word in enumerate(command) if word.endswith(".py")), len(command))
     return command[:script]
 

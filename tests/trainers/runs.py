@@ -11,9 +11,9 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 
 from tests.trainers import toys
 from trainers import checkpoint, loop
@@ -167,6 +168,7 @@ def _rank(then: Callable[[Plan], Any], plan: Plan, rank: int, processes: int, po
     os.dup2(log, 1)
     os.dup2(log, 2)
     torch.set_num_threads(1)
+    multiprocessing.set_start_method("fork", force=True)    # for loader workers, as in a run of its own
     if processes > 1:
         os.environ |= {
             "RANK": str(rank), "LOCAL_RANK": str(rank),
@@ -193,12 +195,10 @@ def steps_on_disk(plan: Plan) -> list[int]:
 
 def main() -> None:
     """`runs.py PLAN.json`: one plan under a launcher, which this module's own processes have not."""
-    import sys
-
     options = json.loads(Path(sys.argv[1]).read_text())
     options["calls"] = tuple(options.get("calls", ()))
-    with suppress(KeyboardInterrupt):
-        execute(Plan(**(options | {"out": Path(options["out"])})))
+    execute(Plan(**(options | {"out": Path(options["out"])})))
+    print(f"threads {torch.get_num_threads()}\nprocesses {PartialState().num_processes}", flush=True)
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ def harms(size: int) -> dict[str, Callable[[bytes], bytes]]:
         "four bytes": lambda content: content[:4],
         "half": lambda content: content[: size // 2],
         "all but one": lambda content: content[:-1],
-        "flipped": lambda content: content[: size // 2] + bytes([content[size // 2] ^ 1]) + content[size // 2 + 1 :],
+        "flipped": lambda content: content[: size // 2] + bytes([255 - content[size // 2]]) + content[size // 2 + 1 :],
     }
 
 

@@ -1,9 +1,8 @@
-"""The output folder: refused at once when it cannot be used, held by one run at a time, free again when that is gone."""
+"""The output folder: refused at once when it cannot be used, held by one run at a time, free when that is gone."""
 
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -34,10 +33,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_data(
 def hold(plan: Plan) -> None:
     """Claim the folder, fork a child that outlives this process as a loader worker may, and wait to be killed."""
     claim(plan.out)
-    read, write = os.pipe()
     if os.fork() == 0:
-        os.close(write)
-        os.setpgid(0, 0)
         (plan.out / "child").write_text(str(os.getpid()))
         signal.pause()
     (plan.out / "held").write_text(str(os.getpid()))
@@ -72,6 +68,6 @@ def test_what_made_a_run_is_written_down() -> None:
     assert not any(part.startswith("/") for part in made["command"][:1])
 
 
-@pytest.mark.parametrize(("left", "right", "equal"), [({"a": 1, "b": 2}, {"b": 2, "a": 1}, True), ([1, 2], [2, 1], False)])
-def test_a_digest_is_of_the_content(left: Any, right: Any, equal: bool) -> None:
-    assert (digest(left) == digest(right)) is equal
+def test_a_digest_is_of_the_content() -> None:
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    assert digest([1, 2]) != digest([2, 1])

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from tests.trainers import runs
 from tests.trainers.runs import Plan, fail, finish, run, said, start, steps_on_disk
@@ -47,15 +48,12 @@ def test_a_skipped_step_moves_nothing(tmp_path: Path) -> None:
     cfg = {"save_every": 1, "keep": 9, "steps": 6}
     plan = Plan(tmp_path / "run", cfg, task_options=BUSY, fault="nan", calls=(4,), rank=1)
     run(plan, 2)
-    from safetensors.torch import load_file
-
     names = ("task.safetensors", "optimizer.safetensors")
-    held = {
-        step: {name: load_file(plan.out / "checkpoints" / f"step-{step:08d}" / name) for name in names} for step in (3, 4, 5)
-    }
     for name in names:
-        assert distance(held[3][name], held[4][name]) == 0
-        assert distance(held[4][name], held[5][name]) > 1e-6
+        files = [plan.out / "checkpoints" / f"step-0000000{step}" / name for step in (3, 4, 5)]
+        third, fourth, fifth = (load_file(file) for file in files)
+        assert distance(third, fourth) == 0
+        assert distance(fourth, fifth) > 1e-6
 
 
 def test_bad_steps_in_a_row_end_the_run(tmp_path: Path) -> None:
