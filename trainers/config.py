@@ -7,7 +7,7 @@ from typing import Any, Literal
 # Options that change where a run writes, what it shows or how fast it goes, but never a weight. A run may be
 # resumed with other values of these.
 _WITHOUT_EFFECT = frozenset(
-    {"out", "workers", "log_every", "save_every", "keep", "evaluate_every", "tracker", "timeout", "resume"}
+    {"out", "shard", "workers", "log_every", "save_every", "keep", "evaluate_every", "tracker", "timeout", "resume"}
 )
 
 
@@ -46,6 +46,8 @@ class TrainConfig:
     """Largest norm of the whole gradient; 0 does not clip."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto takes bf16 where the GPU has it and fp32 elsewhere."""
+    shard: bool = False
+    """Split weights, gradients and optimizer state over the processes (FSDP2), for models too large for one GPU."""
     seed: int = 0
     """Fixes initial weights, order, views and dropout."""
     workers: int = 0

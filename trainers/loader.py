@@ -41,7 +41,7 @@ def batches(data: Any, collate: Collate, order: Order, cfg: TrainConfig, start: 
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")    # its threads do not survive the workers' fork
     loader = DataLoader(
         _Served(data, collate),
-        sampler=order.from_step(start, stop),  # type: ignore[arg-type]
+        sampler=order.from_step(start, stop),
         batch_size=None,
         num_workers=cfg.workers,
         pin_memory=torch.cuda.is_available(),

@@ -4,6 +4,7 @@ Order, views, dropout and learning rate are pure functions of (seed, step), so a
 optimizer and a step number, and a resumed run is the uninterrupted one bit for bit.
 """
 
+import copy
 import json
 import math
 import signal
@@ -25,6 +26,7 @@ from trainers.order import GlobalOrder
 from trainers.record import Record
 from trainers.resume import resume, save
 from trainers.schedule import learning_rate
+from trainers.shard import clip_gradients, shard
 from trainers.step import GradientStep
 from trainers.stop import StopSignal
 from trainers.world import open_world
@@ -81,8 +83,11 @@ def fit(
         require_space(cfg.out, max(1, cfg.keep + 1 - there) * checkpoint.bytes_needed(task))
     order = build_order(data, cfg, accelerator.process_index, accelerator.num_processes)
     total = _total_steps(cfg, order)
-    optimizer = build_optimizer(task, cfg)
-    model, prepared = accelerator.prepare(task, optimizer)
+    whole = copy.deepcopy(task) if cfg.shard else task
+    if cfg.shard:
+        shard(task, accelerator)
+    model: nn.Module = task if cfg.shard else accelerator.prepare(task)
+    prepared = accelerator.prepare(build_optimizer(task, cfg))
     inner = accelerator.unwrap_model(model)
     take_step = GradientStep(accelerator, model, inner, cfg.micro_batch)
     # As it comes back from a checkpoint's JSON: paths as text, tuples as lists.
@@ -101,7 +106,8 @@ def fit(
                 group["lr"] = rate
             prepared.zero_grad(set_to_none=True)
             scalars = take_step(send_to_device(batch, accelerator.device, non_blocking=True))
-            norm = accelerator.clip_grad_norm_(model.parameters(), cfg.clip_norm or math.inf)
+            accelerator.unscale_gradients(prepared)
+            norm = clip_gradients(model.parameters(), cfg.clip_norm or math.inf)
             bad, stopping = _agree(accelerator, not _finite(scalars["loss"], norm), stop.asked)
             done = step + 1
             if bad:
@@ -125,7 +131,11 @@ def fit(
                 record.close()
                 raise Stopped(128 + signal.SIGTERM)
     record.close()
-    return inner.eval()
+    if cfg.shard:    # the last checkpoint has the weights whole
+        checkpoint.load(checkpoint.checkpoints(cfg.out / "checkpoints")[0], whole, None)
+        inner = whole.to(accelerator.device)
+    trained: T = inner.eval()
+    return trained
 
 
 def _total_steps(cfg: TrainConfig, order: Order) -> int:

@@ -5,19 +5,23 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from trainers.config import TrainConfig
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Trainable parameters in two groups: matrices and kernels are decayed, everything with at most one dimension
-    (biases, norms, logit scales) is not. Shared parameters appear once."""
+    """Trainable parameters in groups: matrices and kernels are decayed, everything with at most one dimension (biases,
+    norms, logit scales) is not. Shared parameters appear once. Parameters that are sharded over processes and ones that
+    are not go apart, for the fused kernels take either kind."""
     trainable = [p for p in module.parameters() if p.requires_grad]
     if not trainable:
         raise ValueError(f"{type(module).__name__} has no trainable parameter: every one has requires_grad=False.")
     groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in trainable if (p.ndim > 1) == matrix and isinstance(p, DTensor) == sharded],
+         "weight_decay": weight_decay if matrix else 0.0}
+        for matrix in (True, False)
+        for sharded in (False, True)
     ]
     return [group for group in groups if group["params"]]
 

@@ -45,8 +45,9 @@ class Record:
             line: dict[str, Any] = {"step": step, **metrics, "rows_per_second": round(speed, 1)}
             with self._file.open("a") as handle:
                 handle.write(json.dumps({k: _plain(v) for k, v in line.items()}) + "\n")
-            shown = {name: f"{metrics[name]:.4g}" for name in ("loss", "lr") if name in metrics}
-            self._bar.set_postfix({**shown, "rows/s": f"{speed:.0f}"}, refresh=False)
+            shown: dict[str, str] = {name: f"{metrics[name]:.4g}" for name in ("loss", "lr") if name in metrics}
+            shown["rows/s"] = f"{speed:.0f}"
+            self._bar.set_postfix(shown, refresh=False)
         self._accelerator.log(metrics, step=step)
 
     def say(self, text: str) -> None:

@@ -19,6 +19,8 @@ def shard(task: nn.Module, accelerator: Accelerator) -> None:
     Parameters without dimensions (logit scales) cannot be split; they stay whole on every process, and their gradients
     are averaged by `GradientStep`.
     """
+    if accelerator.num_processes == 1:
+        raise ValueError("train.shard splits weights over processes and there is one; start several, or leave it out.")
     task.to(accelerator.device)
     mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
     whole = {parameter for parameter in task.parameters() if parameter.ndim == 0}
@@ -39,7 +41,7 @@ def clip_gradients(parameters: Iterable[nn.Parameter], largest: float) -> Tensor
     whole = [p for p in with_gradient if not isinstance(p.grad, DTensor)]
     norms = [torch.nn.utils.get_total_norm([p.grad for p in part if p.grad is not None]) for part in (split, whole) if part]
     norms = [norm.full_tensor() if isinstance(norm, DTensor) else norm for norm in norms]
-    norm = torch.linalg.vector_norm(torch.stack(norms))
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
     for part in (split, whole):
         if part:
             torch.nn.utils.clip_grads_with_norm_(part, largest, norm)

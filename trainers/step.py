@@ -25,6 +25,7 @@ class GradientStep:
     def __init__(self, accelerator: Accelerator, model: nn.Module, task: Any, micro_batch: int) -> None:
         self._accelerator, self._model, self._task = accelerator, model, task
         self._micro = micro_batch
+        self._sharded = any(isinstance(parameter, DTensor) for parameter in task.parameters())
         if micro_batch and task.coupled:
             _refuse_one_piece(task)
             _refuse_batch_norm(task)
@@ -43,7 +44,8 @@ class GradientStep:
         for place, chunk in enumerate(chunks):
             last = place == len(chunks) - 1
             with _synchronised(self._accelerator, self._model, last):
-                out = self._model(chunk)
+                with self._accelerator.autocast():
+                    out = self._model(chunk)
                 count = out.pop("count", None)
                 if count is None:
                     weight = torch.tensor(_rows(chunk) / rows, dtype=torch.float64)
@@ -53,6 +55,8 @@ class GradientStep:
                     counted = weight if counted is None else counted + weight
                 self._accelerator.backward(out["loss"] * weight.to(out["loss"]))
             scalars.append({name: value.detach() * weight.to(value) for name, value in out.items()})
+        if self._sharded:
+            _average_gradients(self._model, self._accelerator.num_processes)
         total = {name: torch.stack([s[name] for s in scalars]).sum(0) for name in scalars[0]}
         if counted is not None:
             # Every rank now holds the rank-mean of sum(loss * count) / rows: make it the mean over the global count.
@@ -99,7 +103,7 @@ class GradientStep:
 
 
 def _average_gradients(model: nn.Module, processes: int) -> None:
-    """DDP's mean, for gradients made outside its hooks; sharded ones were reduced on the way."""
+    """DDP's mean, for whole gradients made outside its hooks; sharded ones were reduced on the way."""
     if processes == 1:
         return
     local = [p.grad for p in model.parameters() if p.grad is not None and not isinstance(p.grad, DTensor)]
@@ -110,7 +114,7 @@ def _average_gradients(model: nn.Module, processes: int) -> None:
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         dist.all_reduce(flat)
         flat /= processes
-        for gradient, piece in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        for gradient, piece in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
             gradient.copy_(piece.view_as(gradient))
 
 

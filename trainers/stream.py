@@ -32,7 +32,7 @@ class Lane:
 
     def take(self, count: int) -> list[tuple[Any, np.uint64]]:
         """The next `count` rows, each with the seed of its views."""
-        taken = []
+        taken: list[tuple[Any, np.uint64]] = []
         while len(taken) < count:
             if self._served == len(self._rows):
                 self._number, self._served = self._number + 1, 0

@@ -9,7 +9,7 @@ import psutil
 import torch
 import yaml
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs
+from accelerate.utils import DistributedType, InitProcessGroupKwargs
 
 from trainers.config import TrainConfig
 
@@ -18,8 +18,8 @@ def open_world(cfg: TrainConfig) -> Accelerator:
     """The Accelerator of this process.
 
     Raises:
-        ValueError: when fewer processes run than the launcher was asked for, the batch does not divide among them, or
-            the precision is not to be had on this device.
+        ValueError: when fewer processes run than the launcher was asked for, the batch does not divide among them, the
+            precision is not to be had on this device, or the launcher wants a strategy that the loop does not use.
     """
     _restore_threads()
     cpu = not torch.cuda.is_available()
@@ -36,6 +36,11 @@ def open_world(cfg: TrainConfig) -> Accelerator:
             f"{asked} processes were asked for and {accelerator.num_processes} run; on a machine without GPUs use "
             f"`torchrun --nproc_per_node {asked}` or `accelerate launch --multi_gpu --num_processes {asked} "
             "--num_machines 1`."
+        )
+    if accelerator.distributed_type not in (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU):
+        raise ValueError(
+            f"The launcher asks for {accelerator.distributed_type.value}, which this loop does not use; launch with "
+            "distributed_type MULTI_GPU, and split the weights with train.shard if they do not fit."
         )
     cfg.share(accelerator.num_processes)
     return accelerator
@@ -120,5 +125,5 @@ def _mixed_precision(precision: str) -> str:
 
 
 def _cpu_has_bf16() -> bool:
-    known = getattr(torch.cpu, "get_capabilities", dict)()    # newer than the oldest torch allowed
+    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()    # newer than the oldest torch allowed
     return any(known.get(unit) for unit in ("avx512_bf16", "amx_bf16", "sve_bf16"))

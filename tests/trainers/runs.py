@@ -74,7 +74,7 @@ def execute(plan: Plan) -> dict[str, Any]:
     if plan.fault and plan.rank in (None, int(os.environ.get("RANK", "0"))):
         _arm(plan, _OWNERS.get(plan.where, type(task)))
     evaluate = _leave_in_eval_mode if plan.evaluate else None
-    loop.fit(task, data, lambda rows, seeds: toys.collate(rows, seeds), plan.config(), evaluate, plan.identity)
+    task = loop.fit(task, data, lambda rows, seeds: toys.collate(rows, seeds), plan.config(), evaluate, plan.identity)
     return {"weights": toys.state_of(task), "updates": getattr(task, "updates", 0)}
 
 

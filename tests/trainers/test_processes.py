@@ -122,7 +122,7 @@ def launched(plan: Plan, options: dict[str, object], *launcher: str, **variables
     return done.returncode, done.stdout
 
 
-TORCHRUN = ("torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0")
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 
 
 @pytest.mark.parametrize("fault", ["kill", "raise"])

@@ -1,6 +1,7 @@
 """Gradients and checkpoints of two real processes; one world is started for all of it."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from tests.trainers.toys import Batch, Rows, collate, distance, gradients_of
+from tests.trainers.toys import Batch, Counted, Paired, Rows, Single, collate, distance, gradients_of
 from tests.world import run_in_world
 from trainers import checkpoint
 from trainers import step as step_module
@@ -23,13 +24,16 @@ from trainers.order import row_seeds
 from trainers.step import GradientStep
 
 N = 12
-KINDS = {"Single": {"dropout": 0.0, "idle": False}, "Counted": {}, "Paired": {}}
+KINDS: dict[str, Callable[[], nn.Module]] = {
+    "Single": lambda: Single(dropout=0.0, idle=False),    # every weight has a gradient, as DDP wants it
+    "Counted": Counted,
+    "Paired": Paired,
+}
 
 
 def built(kind: str) -> nn.Module:
     torch.manual_seed(0)
-    task: nn.Module = globals()[kind](**KINDS[kind])
-    return task
+    return KINDS[kind]()
 
 
 def batch_of(start: int, stop: int) -> Batch:
@@ -75,7 +79,8 @@ def in_two(folder: Path) -> dict[str, Any]:
     """Everything that two ranks do: gradients and scalars by task and micro-batch, then sharded checkpoints."""
     rank, world = dist.get_rank(), dist.get_world_size()
     assert world == 2
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}    # asked for, and not used: the world is there
     torch.set_num_threads(1)
     accelerator = Accelerator(cpu=True)
     assert accelerator.num_processes == 2

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.trainers.runs import Plan
-from tests.trainers.test_processes import launched
+from tests.trainers.test_processes import TORCHRUN, launched
 from trainers import world
 from trainers.config import TrainConfig
 
@@ -78,9 +78,8 @@ def test_a_bare_launch_uses_all_cores_unless_told_otherwise(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_torchrun_and_accelerate_start_two(tmp_path: Path) -> None:
-    torchrun = ("torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0")
     multi = (*LAUNCH, "--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--main_process_port", "0")
-    for number, launcher in enumerate((torchrun, multi)):
+    for number, launcher in enumerate((TORCHRUN, multi)):
         plan = Plan(tmp_path / f"run{number}")
         options = {"cfg": {"steps": 3}, "task_options": {"idle": False}}
         code, output = launched(plan, options, *launcher, OMP_NUM_THREADS="1")

@@ -1,0 +1,242 @@
+"""One contract for every task, found by walking the modalities: whatever is added there is held to it.
+
+A new task needs one line in `EXAMPLES`: a function that builds a tiny instance and a batch for it.
+"""
+
+import importlib
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from transformers import CLIPVisionConfig, CLIPVisionModel
+
+import modalities
+from modalities.image_text.clip import Clip
+from modalities.image_text.towers import ModelConfig, build_processor, build_towers
+from modalities.supervised import Supervised
+from modalities.task import Batch, Task
+from tests.world import run_in_world
+from trainers import checkpoint
+from trainers.config import TrainConfig
+from trainers.optim import build_optimizer
+
+ROWS = 8
+CAPTIONS = ["red cat", "blue dog", "green bird", "small red fish", "old cow", "a fox", "two mice", "one grey owl"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Tensors are tiny, and the last bit of a sum depends on the threads that share it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@cache
+def processor_of(objective: str) -> Any:
+    return build_processor(towers_of(objective), CAPTIONS)
+
+
+def towers_of(objective: str) -> ModelConfig:
+    return ModelConfig(
+        objective=objective,    # type: ignore[arg-type]
+        image_size=16, patch_size=8, vision_width=16, vision_layers=1, vision_heads=2,
+        text_width=16, text_layers=1, text_heads=2, text_length=12, vocabulary=520, projection=8,
+    )
+
+
+def pixels() -> Tensor:
+    return torch.randn(ROWS, 3, 16, 16, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+
+
+def clip(objective: str) -> tuple[Task, Batch]:
+    processor = processor_of(objective)
+    tokens = processor.tokenizer(CAPTIONS, padding="max_length", max_length=12, return_tensors="pt")
+    ids = torch.tensor([0, 1, 2, 3, 4, 5, 6, 1])    # two rows show the same thing
+    batch = {"pixel_values": pixels(), "ids": ids, **{n: tokens[n] for n in ("input_ids", "attention_mask")}}
+    return Clip(build_towers(towers_of(objective), processor), processor, objective), batch
+
+
+def supervised() -> tuple[Task, Batch]:
+    shape = {"image_size": 16, "patch_size": 8, "hidden_size": 16, "intermediate_size": 32}
+    encoder = CLIPVisionModel(CLIPVisionConfig(num_hidden_layers=1, num_attention_heads=2, **shape))
+    return Supervised(encoder, 16, 3), {"pixel_values": pixels(), "labels": torch.arange(ROWS) % 3}
+
+
+EXAMPLES: dict[str, tuple[type[Task], Callable[[], tuple[Task, Batch]]]] = {
+    "clip": (Clip, lambda: clip("clip")),
+    "siglip": (Clip, lambda: clip("siglip")),
+    "supervised": (Supervised, supervised),
+}
+COUPLED = [name for name, (kind, _) in EXAMPLES.items() if kind.coupled]
+
+
+def build(name: str) -> tuple[Task, Batch]:
+    """The task and batch of an example in fp64, the same ones each time."""
+    torch.manual_seed(0)
+    task, batch = EXAMPLES[name][1]()
+    return task.double().train(), batch
+
+
+def tasks() -> Iterator[type[Task]]:
+    """Every subclass of Task that the modalities define."""
+    for module in pkgutil.walk_packages(modalities.__path__, "modalities."):
+        for _, kind in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
+            if issubclass(kind, Task) and kind is not Task and kind.__module__ == module.name:
+                yield kind
+
+
+def without_example(found: Iterator[type[Task]]) -> list[str]:
+    known = {kind for kind, _ in EXAMPLES.values()}
+    return [f"{kind.__module__}.{kind.__name__} has no line in EXAMPLES of tests/test_tasks.py" for kind in found
+            if kind not in known]    # fmt: skip
+
+
+def test_every_task_has_an_example() -> None:
+    assert {Clip, Supervised} <= set(tasks())
+    assert without_example(tasks()) == []
+    new = type("New", (Task,), {})
+    (sentence,) = without_example(iter([new, Clip]))
+    assert "New has no line in EXAMPLES" in sentence
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_loss_is_a_finite_scalar_that_reaches_the_encoder(name: str) -> None:
+    task, batch = build(name)
+    out = task(batch)
+    assert all(value.shape == () and torch.isfinite(value) for value in out.values())
+    out["loss"].backward()
+    trained = {n: p for n, p in task.named_parameters() if p.requires_grad}
+    # A weight that never has a gradient stops DistributedDataParallel at its second step.
+    assert [n for n, p in trained.items() if p.grad is None] == []
+    encoder = [p for n, p in trained.items() if n.startswith("encoder.")]
+    assert sum(p.grad is not None and bool(p.grad.any()) for p in encoder) > len(encoder) / 2
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_thirty_updates_on_one_batch_lower_the_loss(name: str) -> None:
+    task, batch = build(name)
+    optimizer = build_optimizer(task, TrainConfig(lr=3e-3, weight_decay=0.0))
+    losses = []
+    for step in range(30):
+        optimizer.zero_grad()
+        loss = task(batch)["loss"]
+        loss.backward()
+        optimizer.step()
+        task.after_step((step + 1) / 30)
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0], losses
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_checkpoint_brings_back_the_output(name: str, tmp_path: Path) -> None:
+    task, batch = build(name)
+    optimizer = build_optimizer(task, TrainConfig())
+    task(batch)["loss"].backward()
+    optimizer.step()
+    wanted = task(batch)
+    checkpoint.save(tmp_path, 1, task, optimizer, {}, main=True, keep=1)
+    draw = torch.Generator().manual_seed(1)
+    for tensor in (*task.parameters(), *task.buffers()):
+        if tensor.is_floating_point():    # whole numbers may be places in a table
+            tensor.data.add_(torch.randn(tensor.shape, generator=draw, dtype=tensor.dtype))
+    assert (task(batch)["loss"] - wanted["loss"]).abs() > 1e-6
+    checkpoint.load(checkpoint.checkpoints(tmp_path)[0], task, optimizer)
+    found = task(batch)
+    assert all(torch.equal(found[key], value) for key, value in wanted.items())
+
+
+def loose_tensors(task: nn.Module) -> list[str]:
+    """Tensors that no checkpoint finds: attributes, or in lists and dicts, of modules that are not of transformers."""
+    found = []
+    for path, module in task.named_modules():
+        if type(module).__module__.startswith(("transformers.", "torch.")):
+            continue
+        for name, value in vars(module).items():
+            inside = list(value.values()) if isinstance(value, dict) else value
+            inside = inside if isinstance(inside, (list, tuple)) else [inside]
+            if name not in ("_parameters", "_buffers") and any(isinstance(item, Tensor) for item in inside):
+                found.append(f"{path}.{name}".lstrip("."))
+    return found
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_all_state_is_in_parameters_and_buffers(name: str) -> None:
+    task, batch = build(name)
+    task(batch)["loss"].backward()
+    task.after_step(0.5)
+    assert loose_tensors(task) == []
+    task.queue = torch.zeros(3)
+    task.memory = [torch.zeros(3)]
+    assert loose_tensors(task) == ["queue", "memory"]
+
+
+def apart(left: dict[str, Tensor], right: dict[str, Tensor]) -> float:
+    assert left.keys() == right.keys() and left
+    return max(float((left[key] - right[key]).detach().abs().max()) for key in left)
+
+
+@pytest.mark.parametrize("name", COUPLED)
+def test_a_coupled_task_is_its_two_halves(name: str) -> None:
+    task, batch = build(name)
+    parts = task.embed(batch)
+    assert isinstance(parts, tuple) and all(len(part) == ROWS for part in parts)
+    assert apart(task(batch), task.loss_from(*parts)) == 0
+    swapped = (parts[0].roll(1, 0), *parts[1:])    # the broken twin: rows that do not belong together
+    assert apart({"loss": task(batch)["loss"]}, {"loss": task.loss_from(*swapped)["loss"]}) > 1e-6
+
+
+def numbers(task: nn.Module, model: Callable[[Batch], dict[str, Tensor]], batch: Batch) -> dict[str, Tensor]:
+    """Loss and every gradient; that of a weight which the loss does not reach is zero."""
+    task.zero_grad()
+    loss = model(batch)["loss"]
+    loss.backward()
+    reached = {n: torch.zeros_like(p) if p.grad is None else p.grad.clone() for n, p in task.named_parameters()}
+    return {"loss": loss.detach()} | reached
+
+
+def every_task_on_two() -> dict[str, dict[str, Tensor]]:
+    """All examples on this rank's half of the rows, right and wrong."""
+    rank, world = dist.get_rank(), dist.get_world_size()
+    assert world == 2
+    found = {}
+    for name in EXAMPLES:
+        task, batch = build(name)
+        share = {key: value[rank * ROWS // 2 : (rank + 1) * ROWS // 2] for key, value in batch.items()}
+        found[name] = mean_loss(numbers(task, DistributedDataParallel(task), share))
+        found[f"{name}, not reduced"] = mean_loss(numbers(task, task, share))
+        if task.coupled:
+            module = sys.modules[type(task).__module__]
+            honest = module.gather
+            module.gather = lambda tensor, honest=honest: honest(tensor.detach())    # type: ignore[attr-defined]
+            task, _ = build(name)
+            found[f"{name}, gathered without gradient"] = mean_loss(numbers(task, DistributedDataParallel(task), share))
+            module.gather = honest    # type: ignore[attr-defined]
+    return found
+
+
+def mean_loss(found: dict[str, Tensor]) -> dict[str, Tensor]:
+    dist.all_reduce(found["loss"])
+    return found | {"loss": found["loss"] / dist.get_world_size()}
+
+
+def test_two_processes_equal_one() -> None:
+    ranks = run_in_world(every_task_on_two, processes=2, timeout=120.0)
+    for name in EXAMPLES:
+        task, batch = build(name)
+        alone = numbers(task, task, batch)
+        for found in ranks:
+            assert apart(alone, found[name]) < 1e-12, name
+            assert apart(alone, found[f"{name}, not reduced"]) > 1e-4, name
+            if task.coupled:
+                assert apart(alone, found[f"{name}, gathered without gradient"]) > 1e-4, name
