@@ -20,9 +20,9 @@ from recipes.clip_baselines import before_training, classic, supervised
 from recipes.clip_card import draw_pictures, write_card
 from recipes.clip_measure import COLUMNS, EvalConfig, explain, measure, measure_retrieval
 from recipes.run import Run, launch
-from trainers.check import write_check
 from trainers.config import TrainConfig
 from trainers.folder import digest
+from trainers.hub.check import write_check
 from trainers.loop import fit
 from trainers.publish import publish
 

@@ -14,7 +14,7 @@ from modalities.image_text.encode import encode_images, encode_texts, thumbnails
 from modalities.image_text.pairs import Pairs
 from recipes.clip_measure import explain
 from recipes.run import Run
-from trainers.card import DataSource, model_card
+from trainers.hub.card import DataSource, model_card
 
 _PAIRS, _QUERIES, _NEAREST = 12, 8, 5
 

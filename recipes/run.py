@@ -18,8 +18,8 @@ from accelerate import Accelerator
 from evaluation.report import Column, Row, table
 from trainers.config import TrainConfig
 from trainers.folder import claim, provenance
+from trainers.hub.scrub import scrub
 from trainers.publish import check_repo_id
-from trainers.scrub import scrub
 from trainers.world import open_world
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from trainers import push
-from trainers.check import MODEL, CheckResult, verify
-from trainers.isolated import IsolatedError, run_isolated
-from trainers.scrub import hide_secrets, scrub
+from trainers.hub import push
+from trainers.hub.check import MODEL, CheckResult, verify
+from trainers.hub.isolated import IsolatedError, run_isolated
+from trainers.hub.scrub import hide_secrets, scrub
 
 CARD = "README.md"
 PICTURE = re.compile(r"!\[[^\]]*\]\((?!https?://)([^)\s]+)\)")
@@ -78,7 +78,7 @@ def publish(
     Args:
         folder: The run's output folder: `model/`, `check.safetensors`, `README.md`, pictures.
         repo_id: `user/name` on the Hub; made if it does not exist.
-        classes: As in `trainers.check.write_check`; None takes the ones stored there.
+        classes: As in `trainers.hub.check.write_check`; None takes the ones stored there.
         private: Whether a repository that is made here is private.
         seconds: End of the upload; None allows a minute and the time the files take at 2 Mbit/s.
 
@@ -120,7 +120,7 @@ def files_to_upload(folder: Path) -> dict[str, Path]:
     """
     card, model = folder / CARD, folder / MODEL
     if not card.is_file():
-        raise ValueError(f"{card} is missing; write it with trainers.card.model_card before publishing")
+        raise ValueError(f"{card} is missing; write it with trainers.hub.card.model_card before publishing")
     if not any(model.glob("*.safetensors")):
         raise ValueError(f"{model} holds no *.safetensors; save the model there with save_pretrained")
     paths = (p for p in sorted(model.rglob("*")) if p.is_file())

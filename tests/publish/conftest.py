@@ -14,9 +14,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.trainers import WordLevelTrainer
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, PreTrainedTokenizerFast
 
-from trainers import check, reload
-from trainers.card import DataSource, model_card
-from trainers.check import write_check
+from trainers.hub import check, reload
+from trainers.hub.card import DataSource, model_card
+from trainers.hub.check import write_check
 
 from .fake_hub import FakeHub
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from huggingface_hub import EvalResult, ModelCard
 
-from trainers.card import DataSource, model_card
-from trainers.scrub import hide_secrets, scrub, scrub_command
+from trainers.hub.card import DataSource, model_card
+from trainers.hub.scrub import hide_secrets, scrub, scrub_command
 
 from .conftest import CANARY
 

@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import CLIPModel
 
-from trainers import check, reload
-from trainers.check import verify, write_check
+from trainers.hub import check, reload
+from trainers.hub.check import verify, write_check
 
 from .conftest import CLASSES, tiny_clip
 
@@ -142,7 +142,7 @@ class TinyModel(PreTrainedModel):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["math", "trainers.scrub"])
+@pytest.mark.parametrize("module", ["math", "trainers.hub.scrub"])
 def test_a_model_that_ships_its_own_file_loads_only_without_the_project(module: str, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model/tiny.py").write_text(CODE.format(module=module))

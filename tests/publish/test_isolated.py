@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trainers.isolated import IsolatedError, run_isolated
+from trainers.hub.isolated import IsolatedError, run_isolated
 
 from .conftest import CANARY
 

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from trainers import publish as publishing
-from trainers import reload
-from trainers.check import PROJECT, CheckResult
-from trainers.isolated import run_isolated
+from trainers.hub import reload
+from trainers.hub.check import PROJECT, CheckResult
+from trainers.hub.isolated import run_isolated
 from trainers.publish import check_repo_id, files_to_upload, publish
 
 from .conftest import CANARY, CLASSES

@@ -14,8 +14,8 @@ from modalities.image_text.towers import ModelConfig
 from recipes import clip
 from recipes.clip_measure import EvalConfig
 from recipes.run import read_options
-from trainers.check import verify
 from trainers.config import TrainConfig
+from trainers.hub.check import verify
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 30), "blue": (30, 30, 220), "yellow": (230, 220, 40)}
 SHAPES = ("square", "bar", "frame")

@@ -13,7 +13,7 @@ from platform import python_version
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from trainers.scrub import scrub, scrub_command
+from trainers.hub.scrub import scrub, scrub_command
 
 PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "safetensors", "huggingface_hub")
 

@@ -1,6 +1,6 @@
 """Helper program: load a saved model with stock classes only, and repeat the stored check.
 
-Run by `trainers.check` in a process of its own. It imports nothing of this project, and refuses to let the
+Run by `trainers.hub.check` in a process of its own. It imports nothing of this project, and refuses to let the
 model's files import it either: what loads here loads on a stranger's machine.
 """
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainers.scrub import scrub
+from trainers.hub.scrub import scrub
 
 ERROR_LINE = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Limit|Timeout|Exit): \S")
 

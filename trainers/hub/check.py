@@ -15,9 +15,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from trainers import reload
-from trainers.isolated import IsolatedError, run_isolated
-from trainers.scrub import SECRET_NAME
+from trainers.hub import reload
+from trainers.hub.isolated import IsolatedError, run_isolated
+from trainers.hub.scrub import SECRET_NAME
 
 MODEL, CHECK = "model", "check.safetensors"
 TOLERANCE = 1e-5
@@ -101,7 +101,7 @@ def verify(folder: Path, classes: Mapping[str, str] | None = None) -> CheckResul
     stored = {k.removeprefix("class/"): v for k, v in metadata.items() if k.startswith("class/")}
     names = dict(classes or stored)
     if "model" not in names:
-        raise ValueError(f"{folder / CHECK} names no model class; write it with trainers.check.write_check")
+        raise ValueError(f"{folder / CHECK} names no model class; write it with trainers.hub.check.write_check")
     where = f"{folder / MODEL} reloaded with {names['model']}"
     question = {
         "model": str((folder / MODEL).resolve()),
