@@ -36,7 +36,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            out=Path("runs/clip"), batch_size=256, epochs=24, lr=1e-3, weight_decay=0.1, evaluate_every=60
+            out=Path("runs/clip"), batch_size=128, epochs=24, lr=1e-3, weight_decay=0.1, evaluate_every=100
         )
     )
     eval: EvalConfig = field(default_factory=EvalConfig)

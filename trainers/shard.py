@@ -39,7 +39,8 @@ def clip_gradients(parameters: Iterable[nn.Parameter], largest: float) -> Tensor
     with_gradient = [parameter for parameter in parameters if parameter.grad is not None]
     split = [p for p in with_gradient if isinstance(p.grad, DTensor)]
     whole = [p for p in with_gradient if not isinstance(p.grad, DTensor)]
-    norms = [torch.nn.utils.get_total_norm([p.grad for p in part if p.grad is not None]) for part in (split, whole) if part]
+    gradients = [[parameter.grad for parameter in part if parameter.grad is not None] for part in (split, whole)]
+    norms = [torch.nn.utils.get_total_norm(part) for part in gradients if part]
     norms = [norm.full_tensor() if isinstance(norm, DTensor) else norm for norm in norms]
     norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
     for part in (split, whole):

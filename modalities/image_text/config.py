@@ -43,7 +43,7 @@ class DataConfig:
 class ViewConfig:
     """How an image may differ each time it is seen in training."""
 
-    shift: float = 1 / 12
+    shift: float = 1 / 24
     """Largest move in either direction over white, as a share of the side: for drawings."""
     min_area: float = 1.0
     """Smallest crop, as a share of the image's area; CLIP trains on 0.9 of photographs."""

@@ -86,7 +86,8 @@ def test_stock_classes_load_it_where_this_project_is_not(finished: tuple[clip.Co
     result = verify(out)    # a fresh process that cannot import the project
     assert result.difference <= 1e-6 and {"image_embeds", "text_embeds"} <= set(result.outputs)
     model, processor = CLIPModel.from_pretrained(out / "model"), CLIPProcessor.from_pretrained(out / "model")
-    inputs = processor(text=["a red square"], images=Image.new("RGB", (20, 30), "red"), return_tensors="pt", padding=True)
+    picture = Image.new("RGB", (20, 30), "red")
+    inputs = processor(text=["a red square"], images=picture, return_tensors="pt", padding=True, truncation=True)
     assert model(**inputs).logits_per_image.shape == (1, 1)
 
 
@@ -104,7 +105,7 @@ def test_the_same_command_again_trains_nothing_and_reports_the_same(finished: tu
 def test_a_run_ends_well_without_a_hub(
     finished: tuple[clip.Config, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config, out = finished
+    config, _ = finished
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")    # nobody listens there
     monkeypatch.setenv("HF_TOKEN", "hf_canary")
     clip.main(dataclasses.replace(config, publish="user/shapes"))

@@ -3,7 +3,8 @@
 import errno
 import json
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,29 @@ def test_a_full_disk_is_one_sentence_and_harms_nothing(
     assert "\n" not in str(caught.value)
     monkeypatch.undo()
     assert [left.name for left in tmp_path.iterdir()] == ["step-00000001"] and newest_whole(tmp_path) == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 KB; mounting one takes a privileged user on Linux."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    command = [shutil.which("mount") or "false", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("no small disk can be mounted here")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_disk_that_fills_up_keeps_the_older_ones(small_disk: Path) -> None:
+    where = small_disk / "checkpoints"
+    with pytest.raises(OSError, match=r"step (\d+) needs .* the older checkpoints are intact"):
+        for step in range(1, 20):
+            saved(where, step, keep=99)
+    left = checkpoint.checkpoints(where)
+    assert len(left) > 1 and all(checkpoint.damage(one) is None for one in left)
+    assert [one.name for one in left] == sorted((one.name for one in where.iterdir()), reverse=True)
+    assert newest_whole(where) == len(left)
 
 
 def test_space_is_asked_for_before_the_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

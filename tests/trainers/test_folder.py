@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.trainers import runs
-from tests.trainers.runs import Plan, execute, finish, said, start
+from tests.trainers.runs import Plan, execute, fail, finish, said, start
 from trainers.folder import claim, digest, provenance
 
 
@@ -28,6 +28,13 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_data(
         execute(Plan(tmp_path / place))
     with pytest.raises(AssertionError, match="the data was read"):
         execute(Plan(tmp_path / "fine"))
+
+
+def test_the_other_process_does_not_wait_for_one_that_was_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    plan = Plan(tmp_path / "file", task_options={"idle": False})
+    codes = fail(plan, 2)    # within 15 seconds of the first, or it fails
+    assert 0 not in codes and "cannot be written" in said(plan)
 
 
 def hold(plan: Plan) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,9 @@ def source(request: pytest.FixtureRequest, shards: str) -> Source:
     return lambda: parquet(shards).map(lambda row: {"double": 2 * row["id"]}).filter(lambda row: row["double"] >= 0)
 
 
+@cache
 def parquet(folder: str) -> IterableDataset:
+    """One object for all tests: no order may leave a position in it."""
     return load_dataset("parquet", data_files=f"{folder}/*.parquet", split="train", streaming=True)
 
 
