@@ -4,54 +4,15 @@ import dataclasses
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 from transformers import CLIPModel, CLIPProcessor
 
 from modalities.image_text.config import DataConfig
-from modalities.image_text.towers import ModelConfig
 from recipes import clip
-from recipes.clip_measure import EvalConfig
 from recipes.run import read_options
-from trainers.config import TrainConfig
+from tests.recipes.shapes import draw_folder, tiny, write_shards
 from trainers.hub.check import verify
-
-COLOURS = {"red": (220, 30, 30), "green": (30, 180, 30), "blue": (30, 30, 220), "yellow": (230, 220, 40)}
-SHAPES = ("square", "bar", "frame")
-
-
-def draw_folder(folder: Path, count: int) -> Path:
-    """Coloured shapes on white with two captions each, and their colour as label."""
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    lines = []
-    for number in range(count):
-        colour, shape = list(COLOURS)[number % 4], SHAPES[number // 4 % 3]
-        pixels = np.full((16, 16, 3), 255, np.uint8)
-        x, y = rng.integers(1, 5, 2)
-        pixels[y : y + 10, x : x + (10 if shape != "bar" else 4)] = COLOURS[colour]
-        if shape == "frame":
-            pixels[y + 3 : y + 7, x + 3 : x + 7] = 255
-        Image.fromarray(pixels).save(folder / f"{number}.png")
-        captions = [f"a {colour} {shape}", f"{shape}, {colour}"]
-        lines.append(json.dumps({"file_name": f"{number}.png", "text": captions, "colour": colour}))
-    (folder / "metadata.jsonl").write_text("\n".join(lines))
-    return folder
-
-
-def tiny(source: Path, out: Path) -> clip.Config:
-    """The recipe at toy size."""
-    return clip.Config(
-        data=DataConfig(source=str(source), label_column="colour", held_out=16),
-        model=ModelConfig(
-            image_size=16, patch_size=8, vision_width=32, vision_layers=1, vision_heads=2, text_width=32, text_layers=1,
-            text_heads=2, text_length=8, vocabulary=560, projection=16,
-        ),
-        train=TrainConfig(out=out, batch_size=16, steps=12, lr=3e-3, log_every=4, evaluate_every=6, save_every=6),
-        eval=EvalConfig(seeds=2, supervised_epochs=2.0),
-    )
-
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[clip.Config, Path]:
@@ -141,3 +102,17 @@ def test_options_read_well_and_typos_are_caught(capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit):
         read_options(presets, "", ["--help"])
     assert "Rows per optimizer step" in capsys.readouterr().out
+
+
+def test_a_stream_of_shards_in_lanes_and_micro_batches(tmp_path: Path) -> None:
+    write_shards(tmp_path / "shards", "train", range(64), 4)
+    write_shards(tmp_path / "shards", "test", range(64, 80), 1)
+    config = tiny(tmp_path / "shards", tmp_path / "out")
+    data = DataConfig(
+        source=str(tmp_path / "shards"), test_split="test", stream=True, image_column="jpg,png", caption_column="txt"
+    )
+    train = dataclasses.replace(config.train, lanes=2, micro_batch=4, shuffle_window=8)
+    clip.main(dataclasses.replace(config, data=data, train=train))
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert set(results["baselines"]) == {"random initialisation"} and "image_to_text_r1" in results["metrics"]
+    assert CLIPModel.from_pretrained(tmp_path / "out" / "model").config.projection_dim == 16
