@@ -26,7 +26,7 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 def plain(image: Tensor, text: Tensor, log_scale: Tensor) -> Tensor:
     """open_clip's form."""
     image, text = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
-    logits = log_scale.exp() * image @ text.T    # (n, n)
+    logits = log_scale.exp() * image @ text.T  # (n, n)
     labels = torch.arange(len(logits))
     return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
 
@@ -64,7 +64,7 @@ def main() -> None:
     options = parser.parse_args()
     n, d = options.n, options.d
     if options.form:
-        results(FORMS[options.form], 64, d)    # loads the kernels
+        results(FORMS[options.form], 64, d)  # loads the kernels
         leaves = inputs(n, d)
         measure(lambda: torch.autograd.backward(FORMS[options.form](*leaves)))
         return

@@ -53,7 +53,7 @@ def main() -> None:
         task, batch = prepare(rows)
         accelerator = Accelerator(cpu=True)
         few = {name: tensor[:8] for name, tensor in batch.items()}
-        GradientStep(accelerator, task, task, 0)(few)    # loads the kernels
+        GradientStep(accelerator, task, task, 0)(few)  # loads the kernels
         step = GradientStep(accelerator, task, task, micro if options.form == "cached" else 0)
         measure(lambda: step(batch))
         return

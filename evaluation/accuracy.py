@@ -18,5 +18,5 @@ def accuracies(correct: ArrayLike, labels: ArrayLike) -> dict[str, float]:
     if right.ndim != 1 or len(right) == 0:
         raise ValueError(f"accuracy: shape {right.shape} holds no rows to score; pass one value per row.")
     _, codes = np.unique(column(labels, len(right), "labels"), return_inverse=True)
-    per_class = np.bincount(codes, weights=right) / np.bincount(codes)    # (c,)
+    per_class = np.bincount(codes, weights=right) / np.bincount(codes)  # (c,)
     return {"accuracy": float(right.mean()), "balanced_accuracy": float(per_class.mean())}

@@ -29,9 +29,7 @@ def image_features(images: ArrayLike) -> Features:
     """
     pixels = np.asarray(images)
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
-        raise ValueError(
-            f"image_features: got {pixels.dtype} of shape {pixels.shape}; pass uint8 images (n, h, w, 3)."
-        )
+        raise ValueError(f"image_features: got {pixels.dtype} of shape {pixels.shape}; pass uint8 images (n, h, w, 3).")
     if len(pixels) == 0 or min(pixels.shape[1:3]) < 2 * CELLS:
         raise ValueError(
             f"image_features: shape {pixels.shape} is too small; images need {2 * CELLS} px a side or more."
@@ -46,11 +44,11 @@ def image_features(images: ArrayLike) -> Features:
 def colour_histograms(images: NDArray[np.uint8]) -> Features:
     """Square roots of the share of each colour in each part of the image, (n, parts * COLOUR_BINS**3)."""
     n, height, width, _ = images.shape
-    level = images.astype(np.int64) * COLOUR_BINS // 256    # (n, h, w, 3)
-    colour = (level[..., 0] * COLOUR_BINS + level[..., 1]) * COLOUR_BINS + level[..., 2]    # (n, h, w)
+    level = images.astype(np.int64) * COLOUR_BINS // 256  # (n, h, w, 3)
+    colour = (level[..., 0] * COLOUR_BINS + level[..., 1]) * COLOUR_BINS + level[..., 2]  # (n, h, w)
     found = []
     for grid in COLOUR_GRIDS:
-        part = _cell_of(height, grid)[:, None] * grid + _cell_of(width, grid)    # (h, w)
+        part = _cell_of(height, grid)[:, None] * grid + _cell_of(width, grid)  # (h, w)
         found.append(np.sqrt(_histogram(part, colour, None, grid * grid, COLOUR_BINS**3)))
     return np.concatenate(found, axis=1).reshape(n, -1)
 
@@ -62,19 +60,19 @@ def oriented_gradients(images: NDArray[np.uint8]) -> Features:
     the two nearest of ORIENTATIONS bins.
     """
     n, height, width, _ = images.shape
-    value = np.sqrt(images.astype(np.float32) / 255)    # (n, h, w, 3), square root against shading
+    value = np.sqrt(images.astype(np.float32) / 255)  # (n, h, w, 3), square root against shading
     down, right = np.zeros_like(value), np.zeros_like(value)
     down[:, 1:-1] = value[:, 2:] - value[:, :-2]
     right[:, :, 1:-1] = value[:, :, 2:] - value[:, :, :-2]
-    channel = np.argmax(down**2 + right**2, axis=3)[..., None]    # (n, h, w, 1)
-    down = np.take_along_axis(down, channel, axis=3)[..., 0]    # (n, h, w)
+    channel = np.argmax(down**2 + right**2, axis=3)[..., None]  # (n, h, w, 1)
+    down = np.take_along_axis(down, channel, axis=3)[..., 0]  # (n, h, w)
     right = np.take_along_axis(right, channel, axis=3)[..., 0]
 
     strength = np.hypot(down, right)
     position = np.mod(np.arctan2(down, right) / np.pi, 1) * ORIENTATIONS
     lower = np.floor(position).astype(np.int64) % ORIENTATIONS
     above = (position - np.floor(position)).astype(np.float32)
-    cell = _cell_of(height, CELLS)[:, None] * CELLS + _cell_of(width, CELLS)    # (h, w)
+    cell = _cell_of(height, CELLS)[:, None] * CELLS + _cell_of(width, CELLS)  # (h, w)
     cells = _histogram(cell, lower, strength * (1 - above), CELLS**2, ORIENTATIONS)
     cells += _histogram(cell, (lower + 1) % ORIENTATIONS, strength * above, CELLS**2, ORIENTATIONS)
     cells = cells.reshape(n, CELLS, CELLS, ORIENTATIONS)
@@ -133,6 +131,6 @@ def _histogram(
     part (h, w) in [0, parts); value (n, h, w) in [0, bins); weight (n, h, w), 1 when None.
     """
     n = len(value)
-    slot = (np.arange(n)[:, None, None] * parts + part) * bins + value    # (n, h, w)
+    slot = (np.arange(n)[:, None, None] * parts + part) * bins + value  # (n, h, w)
     counts = np.bincount(slot.ravel(), None if weight is None else weight.ravel(), n * parts * bins)
     return (counts / part.size).astype(np.float32).reshape(n, parts * bins)

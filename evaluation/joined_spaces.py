@@ -83,7 +83,7 @@ class JoinedSpaces:
 
     def _learn(self, image: Floats, text: Floats) -> None:
         self._image, self._text = _Side.of(image), _Side.of(text)
-        self._cross = (image - self._image.mean).T @ (text - self._text.mean) / len(image)    # (k, l)
+        self._cross = (image - self._image.mean).T @ (text - self._text.mean) / len(image)  # (k, l)
 
     def _project(self, penalties: tuple[float, float]) -> None:
         left, right = self._image.whiten(penalties[0]), self._text.whiten(penalties[1])

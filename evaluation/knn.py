@@ -34,14 +34,14 @@ def knn(
     classes, codes = np.unique(column(train_labels, len(train), "train_labels"), return_inverse=True)
     wanted = column(test_labels, len(test), "test_labels")
 
-    one_hot = np.eye(len(classes))[codes]    # (n, c)
+    one_hot = np.eye(len(classes))[codes]  # (n, c)
     train = unit_rows(train)
     correct = np.zeros(len(test))
     for rows in row_chunks(len(test), len(train)):
-        cosine = unit_rows(test[rows]) @ train.T    # (chunk, n)
-        votes = _neighbour_weights(cosine, min(k, len(train)), temperature) @ one_hot    # (chunk, c)
+        cosine = unit_rows(test[rows]) @ train.T  # (chunk, n)
+        votes = _neighbour_weights(cosine, min(k, len(train)), temperature) @ one_hot  # (chunk, c)
         votes /= votes.sum(axis=1, keepdims=True)
-        right = wanted[rows, None] == classes    # (chunk, c)
+        right = wanted[rows, None] == classes  # (chunk, c)
         known = right.any(axis=1)
         correct[rows][known] = hits(votes[known], right[known], (1,))[:, 0]
     return accuracies(correct, wanted)
@@ -49,7 +49,7 @@ def knn(
 
 def _neighbour_weights(cosine: Floats, k: int, temperature: float) -> Floats:
     """Weight of every train row for every test row, (m, n): zero outside the k nearest."""
-    last = np.partition(cosine, -k, axis=1)[:, -k, None]    # (m, 1), the k-th largest
+    last = np.partition(cosine, -k, axis=1)[:, -k, None]  # (m, 1), the k-th largest
     nearer = cosine > last + TIE
     tied = np.abs(cosine - last) <= TIE
     share = (k - nearer.sum(axis=1, keepdims=True)) / tied.sum(axis=1, keepdims=True)

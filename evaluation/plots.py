@@ -101,7 +101,7 @@ def similarity_matrix(
     if small:
         _write_cells(axes, values)
         if captions is not None:
-            axes.set_yticks(range(n), [_wrap(caption, 28, 3) for caption in captions], fontsize=9)
+            axes.set_yticks(range(n), [_wrap(caption, 25, 3) for caption in captions], fontsize=9)
             _plain(axes.get_yticklabels())
             axes.tick_params(axis="y", length=0)
         for column, image in enumerate(images or []):
@@ -159,7 +159,7 @@ def _read_metrics(path: Path) -> tuple[dict[int, float], dict[str, dict[int, flo
         try:
             entry = json.loads(line)
         except json.JSONDecodeError as error:
-            if number == len(lines):    # a killed run leaves half a line
+            if number == len(lines):  # a killed run leaves half a line
                 break
             raise ValueError(f"{path.name}: line {number} is not JSON; remove it or mend it.") from error
         if "loss" in entry:
@@ -185,7 +185,7 @@ def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def _write_cells(axes: Axes, values: NDArray[np.float64]) -> None:
     middle = (values.min() + values.max()) / 2
     for (row, column), value in np.ndenumerate(values):
-        text = f"{round(value, 2) + 0.0:.2f}".replace("0.", ".", 1)    # + 0.0 turns -0.0 into 0.0
+        text = f"{round(value, 2) + 0.0:.2f}".replace("0.", ".", 1)  # + 0.0 turns -0.0 into 0.0
         colour = "white" if value < middle else "black"
         weight = "bold" if row == column else "normal"
         axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour, fontweight=weight)
@@ -198,7 +198,7 @@ def _wrap(text: str, width: int, lines: int) -> str:
 def _plain(labels: Sequence[object]) -> None:
     """Take dollar signs in captions as they are, not as formulas."""
     for label in labels:
-        label.set_parse_math(False)    # type: ignore[attr-defined]
+        label.set_parse_math(False)  # type: ignore[attr-defined]
 
 
 def _tidy(axes: Axes) -> None:

@@ -50,7 +50,7 @@ def linear_probe(
 
     scaler = StandardScaler().fit(train)
     model = _fit(LogisticRegression(C=c, max_iter=500), scaler.transform(train), codes)
-    predicted = classes[model.predict(scaler.transform(test))]    # (m,)
+    predicted = classes[model.predict(scaler.transform(test))]  # (m,)
     return {**accuracies(predicted == wanted, wanted), "c": float(c)}
 
 
@@ -65,9 +65,7 @@ def validation_rows(codes: Codes, seed: int) -> Bools:
     return chosen
 
 
-def _validation_scores(
-    train: Floats, codes: Codes, held_out: Bools, strengths: Sequence[float]
-) -> NDArray[np.float64]:
+def _validation_scores(train: Floats, codes: Codes, held_out: Bools, strengths: Sequence[float]) -> NDArray[np.float64]:
     """Accuracy on the held-out rows for every strength; each fit starts from the one before."""
     scaler = StandardScaler().fit(train[~held_out])
     x, y = scaler.transform(train[~held_out]), codes[~held_out]

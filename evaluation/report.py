@@ -110,7 +110,7 @@ def _text(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
     for level in range(depth):
         parts = [" " * first]
         for head, width in zip(heads, widths, strict=True):
-            offset = level - (depth - len(head))    # headings stand on the rule below them
+            offset = level - (depth - len(head))  # headings stand on the rule below them
             parts.append((head[offset] if offset >= 0 else "").rjust(width))
         lines.append(GAP.join(parts).rstrip())
     lines.append("-" * (first + sum(widths) + len(GAP) * len(widths)))

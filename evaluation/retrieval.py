@@ -38,7 +38,7 @@ def recall(
     keys = unit_rows(keys)
     total = np.zeros(len(ks))
     for rows in row_chunks(len(queries), len(keys)):
-        scores = unit_rows(queries[rows]) @ keys.T    # (chunk, m)
+        scores = unit_rows(queries[rows]) @ keys.T  # (chunk, m)
         total += hits(scores, query_codes[rows, None] == key_codes, ks).sum(axis=0)
     return {k: float(share) for k, share in zip(ks, total / len(queries), strict=True)}
 

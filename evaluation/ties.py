@@ -22,16 +22,16 @@ def hits(scores: Floats, right: Bools, ks: Sequence[int]) -> Floats:
     chance is 1 - C(t - p, r) / C(t, r).
     """
     assert scores.shape == right.shape and right.any(axis=1).all()
-    best = np.where(right, scores, -np.inf).max(axis=1, keepdims=True)    # (n, 1)
-    above = (scores > best + TIE).sum(axis=1)    # (n,)
-    level = np.abs(scores - best) <= TIE    # (n, m)
-    tied = level.sum(axis=1)    # (n,)
-    tied_right = (level & right).sum(axis=1)    # (n,)
+    best = np.where(right, scores, -np.inf).max(axis=1, keepdims=True)  # (n, 1)
+    above = (scores > best + TIE).sum(axis=1)  # (n,)
+    level = np.abs(scores - best) <= TIE  # (n, m)
+    tied = level.sum(axis=1)  # (n,)
+    tied_right = (level & right).sum(axis=1)  # (n,)
     tied_wrong = tied - tied_right
 
     answer = np.empty((len(scores), len(ks)))
     for position, k in enumerate(ks):
-        places = np.clip(k - above, 0, tied)    # (n,)
+        places = np.clip(k - above, 0, tied)  # (n,)
         miss = np.ones(len(scores))
         for drawn in range(int(places.max(initial=0))):
             still = drawn < places

@@ -36,9 +36,9 @@ def class_vectors(
         if not names:
             raise ValueError(f"class_vectors: class {number} has no name; give it at least one.")
         prompts = [template.replace("{}", name) for name in names for template in templates]
-        vectors = unit_rows(matrix(encode_text(prompts), f"prompts of class {number}"))    # (p, d)
+        vectors = unit_rows(matrix(encode_text(prompts), f"prompts of class {number}"))  # (p, d)
         means.append(vectors.mean(axis=0))
-    return unit_rows(np.stack(means))    # (c, d)
+    return unit_rows(np.stack(means))  # (c, d)
 
 
 def zero_shot(image: ArrayLike, class_vectors: ArrayLike, labels: ArrayLike) -> dict[str, float]:
@@ -59,6 +59,6 @@ def zero_shot(image: ArrayLike, class_vectors: ArrayLike, labels: ArrayLike) -> 
     classes = unit_rows(classes)
     correct = np.empty(len(image))
     for rows in row_chunks(len(image), len(classes)):
-        scores = unit_rows(image[rows]) @ classes.T    # (chunk, c)
+        scores = unit_rows(image[rows]) @ classes.T  # (chunk, c)
         correct[rows] = hits(scores, wanted[rows, None] == np.arange(len(classes)), (1,))[:, 0]
     return accuracies(correct, wanted)

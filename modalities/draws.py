@@ -25,6 +25,6 @@ def uniform(seeds: npt.NDArray[np.uint64], count: int) -> npt.NDArray[np.float64
     assert seeds.ndim == 1 and seeds.dtype == np.uint64, f"seeds must be uint64 (n,), got {seeds.dtype} {seeds.shape}"
     # The seed is scrambled before the counter is added. Plain SplitMix64 adds first, so that two seeds one golden
     # step apart would share all but one of their numbers.
-    counters = np.arange(count, dtype=np.uint64) * _GOLDEN    # (count,)
-    bits = mix(mix(seeds)[:, None] + counters)    # (n, count)
+    counters = np.arange(count, dtype=np.uint64) * _GOLDEN  # (count,)
+    bits = mix(mix(seeds)[:, None] + counters)  # (n, count)
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -26,8 +26,18 @@ MAX_ASPECT = 100
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 
 # What Pillow's readers raise on damaged input: there is no common base class.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error,
-           zlib.error)
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
 
 
 class CorruptMedia(ValueError):
@@ -39,7 +49,7 @@ class CorruptMedia(ValueError):
         self.row = row
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.cause, self.row)    # loader workers pickle what they raise
+        return type(self), (self.cause, self.row)  # loader workers pickle what they raise
 
 
 def decode(source: Image.Image | bytes | str | os.PathLike[str], row: int | str) -> Image.Image:
@@ -90,15 +100,15 @@ def _check_size(image: Image.Image, row: int | str) -> None:
 
 
 def _loaded(image: Image.Image, row: int | str) -> Image.Image:
-    image.load()    # verify() does not notice a JPEG cut short, load() does
+    image.load()  # verify() does not notice a JPEG cut short, load() does
     return _to_rgb(ImageOps.exif_transpose(image), row)
 
 
 def _to_rgb(image: Image.Image, row: int | str) -> Image.Image:
     if image.mode == "F":
         raise CorruptMedia("floating-point pixels", row)
-    if image.mode.startswith("I"):    # "I;16", "I;16B" and "I" all carry 16-bit grey
-        values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)    # (h, w)
+    if image.mode.startswith("I"):  # "I;16", "I;16B" and "I" all carry 16-bit grey
+        values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)  # (h, w)
         return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         layer = image.convert("RGBA")

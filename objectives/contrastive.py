@@ -96,9 +96,9 @@ def info_nce(
     positive = positives(positive, queries, keys)
     if normalize:
         queries, keys = F.normalize(queries, dim=-1), F.normalize(keys, dim=-1)
-    logits = queries @ keys.T / temperature    # (n, m)
+    logits = queries @ keys.T / temperature  # (n, m)
     if ignore is not None:
-        chosen = positive[:, None] == torch.arange(len(keys), device=logits.device)    # (n, m)
+        chosen = positive[:, None] == torch.arange(len(keys), device=logits.device)  # (n, m)
         logits = logits.masked_fill(ignore & ~chosen, float("-inf"))
     return F.cross_entropy(logits, positive)
 
@@ -126,9 +126,9 @@ def nt_xent(
     """
     all_z1, all_z2 = z1 if all_z1 is None else all_z1, z2 if all_z2 is None else all_z2
     own = own_columns(len(z1), len(all_z1), offset, z1.device)
-    itself, other = torch.cat([own, own + len(all_z1)]), torch.cat([own + len(all_z1), own])    # (2n,), (2n,)
+    itself, other = torch.cat([own, own + len(all_z1)]), torch.cat([own + len(all_z1), own])  # (2n,), (2n,)
     columns = torch.arange(2 * len(all_z1), device=z1.device)
-    keys = torch.cat([all_z1, all_z2])    # (2m, d)
+    keys = torch.cat([all_z1, all_z2])  # (2m, d)
     return info_nce(torch.cat([z1, z2]), keys, temperature, other, itself[:, None] == columns)
 
 
@@ -161,7 +161,7 @@ def clip(
     all_image, all_text = image if all_image is None else all_image, text if all_text is None else all_text
     own = own_columns(len(image), len(all_text), offset, image.device)
     all_ids = gathered_ids(ids, all_ids, len(all_text))
-    same = None if ids is None or all_ids is None else ids[:, None] == all_ids    # (n, m)
+    same = None if ids is None or all_ids is None else ids[:, None] == all_ids  # (n, m)
     temperature = (-logit_scale).exp()
     to_text = info_nce(image, all_text, temperature, own, same)
     to_image = info_nce(text, all_image, temperature, own, same)
@@ -197,9 +197,9 @@ def siglip(
     all_text = text if all_text is None else all_text
     own = own_columns(len(image), len(all_text), offset, image.device)
     all_ids = gathered_ids(ids, all_ids, len(all_text))
-    cosines = F.normalize(image, dim=-1) @ F.normalize(all_text, dim=-1).T    # (n, m)
+    cosines = F.normalize(image, dim=-1) @ F.normalize(all_text, dim=-1).T  # (n, m)
     logits = logit_scale.exp() * cosines + bias
-    pair = own[:, None] == torch.arange(len(all_text), device=image.device)    # (n, m)
+    pair = own[:, None] == torch.arange(len(all_text), device=image.device)  # (n, m)
     losses = -F.logsigmoid(torch.where(pair, logits, -logits))
     if ids is not None and all_ids is not None:
         losses = losses.masked_fill((ids[:, None] == all_ids) & ~pair, 0.0)
@@ -221,8 +221,8 @@ def sup_con(z: Tensor, labels: Tensor, temperature: float | Tensor) -> Tensor:
     """
     z = F.normalize(z, dim=-1)
     itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    positive = (labels[:, None] == labels) & ~itself    # (n, n)
+    positive = (labels[:, None] == labels) & ~itself  # (n, n)
     count = positive.sum(dim=1)
     log_p = F.log_softmax((z @ z.T / temperature).masked_fill(itself, float("-inf")), dim=1)
-    per_anchor = -log_p.masked_fill(~positive, 0.0).sum(dim=1) / count.clamp(min=1)    # (n,)
+    per_anchor = -log_p.masked_fill(~positive, 0.0).sum(dim=1) / count.clamp(min=1)  # (n,)
     return per_anchor.sum() / (count > 0).sum().clamp(min=1)

@@ -40,7 +40,7 @@ def uniformity(x: Tensor, t: float = 2.0) -> Tensor:
     """
     if len(x) < 2:
         raise ValueError(f"uniformity compares pairs but got {len(x)} embedding; give at least 2.")
-    exponents = -t * F.pdist(F.normalize(x, dim=-1)).square()    # (n * (n - 1) / 2,)
+    exponents = -t * F.pdist(F.normalize(x, dim=-1)).square()  # (n * (n - 1) / 2,)
     return exponents.logsumexp(dim=0) - math.log(len(exponents))
 
 
@@ -56,7 +56,7 @@ def effective_rank(x: Tensor) -> Tensor:
         exp of the entropy of the *singular values* of the centred matrix, divided by their sum. (Eigenvalues of the
         covariance are their squares and give a smaller number.) Between 1 and min(n - 1, d); 0 if all rows are equal.
     """
-    values = torch.linalg.svdvals(x - x.mean(dim=0))    # (min(n, d),)
+    values = torch.linalg.svdvals(x - x.mean(dim=0))  # (min(n, d),)
     # Equal rows leave rounding noise behind, whose spectrum is flat: it would pass for a rich embedding.
     noise = torch.finfo(x.dtype).eps * max(x.shape) * torch.linalg.matrix_norm(x)
     values = torch.where(values > noise, values, 0.0)

@@ -50,7 +50,7 @@ def gather(x: Tensor) -> Tensor:
         return x
     if x.dim() == 0:
         raise ValueError("gather() got a tensor without dimensions; give it a row with x[None].")
-    gathered: Tensor = _Gather.apply(x)    # type: ignore[no-untyped-call]
+    gathered: Tensor = _Gather.apply(x)  # type: ignore[no-untyped-call]
     return gathered
 
 

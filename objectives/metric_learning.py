@@ -28,14 +28,12 @@ def margin_contrastive(a: Tensor, b: Tensor, same: Tensor, margin: float = 1.0) 
     Returns:
         The mean over pairs of D^2 / 2 for the same, max(0, margin - D)^2 / 2 for different ones.
     """
-    distance = torch.linalg.vector_norm(a - b, dim=-1)    # (n,)
+    distance = torch.linalg.vector_norm(a - b, dim=-1)  # (n,)
     return torch.where(same, distance.square(), F.relu(margin - distance).square()).mean() / 2
 
 
 @full_precision
-def triplet(
-    anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 0.2, *, squared: bool = True
-) -> Tensor:
+def triplet(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 0.2, *, squared: bool = True) -> Tensor:
     """Triplet loss (FaceNet, Schroff 2015, arXiv 1503.03832): nearer to the positive than to the negative.
 
     Args:
@@ -46,8 +44,8 @@ def triplet(
     Returns:
         The mean over triplets of max(0, D(anchor, positive) - D(anchor, negative) + margin).
     """
-    near = torch.linalg.vector_norm(anchor - positive, dim=-1)    # (n,)
-    far = torch.linalg.vector_norm(anchor - negative, dim=-1)    # (n,)
+    near = torch.linalg.vector_norm(anchor - positive, dim=-1)  # (n,)
+    far = torch.linalg.vector_norm(anchor - negative, dim=-1)  # (n,)
     gap = near.square() - far.square() if squared else near - far
     return F.relu(gap + margin).mean()
 
@@ -85,13 +83,13 @@ def lifted_structured(z: Tensor, labels: Tensor, margin: float = 1.0) -> Tensor:
         J = D_ij + log(sum over negatives k of exp(margin - D_ik) + sum over negatives l of exp(margin - D_jl)).
         0 for a batch without positive pairs or without negatives.
     """
-    distance = _distances(z)    # (n, n)
+    distance = _distances(z)  # (n, n)
     same = labels[:, None] == labels
     i, j = torch.triu(same, diagonal=1).nonzero(as_tuple=True)
     if len(i) == 0 or bool(same.all()):
-        return z.sum() * 0.0    # keeps the graph, so that every rank still joins the backward
-    repulsion = (margin - distance).masked_fill(same, float("-inf")).logsumexp(dim=1)    # (n,)
-    cost = distance[i, j] + torch.logaddexp(repulsion[i], repulsion[j])    # (pairs,)
+        return z.sum() * 0.0  # keeps the graph, so that every rank still joins the backward
+    repulsion = (margin - distance).masked_fill(same, float("-inf")).logsumexp(dim=1)  # (n,)
+    cost = distance[i, j] + torch.logaddexp(repulsion[i], repulsion[j])  # (pairs,)
     return F.relu(cost).square().mean() / 2
 
 
@@ -109,18 +107,16 @@ def soft_nearest_neighbor(z: Tensor, labels: Tensor, temperature: float | Tensor
         rows are left out, and 0 stands for a batch without any.
     """
     itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    same = (labels[:, None] == labels) & ~itself    # (n, n)
+    same = (labels[:, None] == labels) & ~itself  # (n, n)
     anchors = same.any(dim=1)
     if not bool(anchors.any()):
         return z.sum() * 0.0
-    logits = (-_distances(z).square() / temperature).masked_fill(itself, float("-inf"))[anchors]    # (k, n)
+    logits = (-_distances(z).square() / temperature).masked_fill(itself, float("-inf"))[anchors]  # (k, n)
     return (logits.logsumexp(dim=1) - logits.masked_fill(~same[anchors], float("-inf")).logsumexp(dim=1)).mean()
 
 
 @full_precision
-def nce(
-    data_scores: Tensor, noise_scores: Tensor, data_log_noise: Tensor, noise_log_noise: Tensor
-) -> Tensor:
+def nce(data_scores: Tensor, noise_scores: Tensor, data_log_noise: Tensor, noise_log_noise: Tensor) -> Tensor:
     """Noise-contrastive estimation (Gutmann and Hyvarinen 2010, AISTATS): is this sample data or noise?
 
     Args:
@@ -138,8 +134,8 @@ def nce(
     k = noise_scores.shape[1]
     if k == 0:
         raise ValueError("nce got noise_scores of width 0; draw at least one noise sample for each row.")
-    data_odds = data_scores - data_log_noise - math.log(k)    # (n,)
-    noise_odds = noise_scores - noise_log_noise - math.log(k)    # (n, k)
+    data_odds = data_scores - data_log_noise - math.log(k)  # (n,)
+    noise_odds = noise_scores - noise_log_noise - math.log(k)  # (n, k)
     return -(F.logsigmoid(data_odds) + F.logsigmoid(-noise_odds).sum(dim=1)).mean()
 
 

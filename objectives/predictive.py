@@ -56,16 +56,14 @@ def masked_cross_entropy(
             f"{tuple(hidden.shape)}; give one label for each position."
         )
     picked = labels != IGNORE
-    logits = hidden[picked]    # (k, d)
+    logits = hidden[picked]  # (k, d)
     if head is not None:
-        logits = head(logits)    # (k, c)
+        logits = head(logits)  # (k, c)
     targets = labels[picked]
     return _summed_cross_entropy(logits, targets), picked.sum()
 
 
-def next_token_cross_entropy(
-    logits: Tensor, tokens: Tensor, mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def next_token_cross_entropy(logits: Tensor, tokens: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Cross-entropy of each next token (GPT, Radford 2018).
 
     Args:
@@ -111,7 +109,7 @@ def linear_cross_entropy(
     # An evaluation needs no gradient, though the weights it passes in ask for one: only the grad mode tells.
     learning = torch.is_grad_enabled()
     arguments = hidden[picked], weight, bias, labels[picked], chunk, learning
-    total: Tensor = _LinearCrossEntropy.apply(*arguments)    # type: ignore[no-untyped-call]
+    total: Tensor = _LinearCrossEntropy.apply(*arguments)  # type: ignore[no-untyped-call]
     return total, picked.sum()
 
 
@@ -137,7 +135,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         with torch.autocast(hidden.device.type, enabled=False):
             for start in range(0, len(hidden), chunk):
                 rows, target = hidden[start : start + chunk], targets[start : start + chunk]
-                logits = F.linear(rows, weight, bias).to(wide)    # (chunk, c)
+                logits = F.linear(rows, weight, bias).to(wide)  # (chunk, c)
                 lse = logits.logsumexp(dim=1, keepdim=True)
                 total += (lse - logits.gather(1, target[:, None])).sum()
                 if not any(wanted):
@@ -157,7 +155,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():    # once_differentiable would let a wrong second derivative pass in silence
+        if torch.is_grad_enabled():  # once_differentiable would let a wrong second derivative pass in silence
             raise RuntimeError("linear_cross_entropy has no second derivative; use masked_cross_entropy with a head.")
         pairs = zip(ctx.grads, ctx.dtypes, strict=True)
         return *(None if g is None else (g * grad).to(dtype) for g, dtype in pairs), None, None, None

@@ -22,12 +22,12 @@ from objectives.precision import full_precision
 class Logits(NamedTuple):
     """scale * a @ b.T, where a key that shares its query's id and is not its positive is struck out."""
 
-    a: Tensor    # (n, d)
-    b: Tensor    # (m, d)
-    scale: Tensor    # ()
-    positive: Tensor    # (n,) long
-    a_ids: Tensor | None    # (n,)
-    b_ids: Tensor | None    # (m,)
+    a: Tensor  # (n, d)
+    b: Tensor  # (m, d)
+    scale: Tensor  # ()
+    positive: Tensor  # (n,) long
+    a_ids: Tensor | None  # (n,)
+    b_ids: Tensor | None  # (m,)
 
     def tiles(self, side: int) -> Iterator[tuple[slice, slice, Tensor]]:
         """Every tile with its rows and columns, all in one buffer: use each before the next."""
@@ -64,7 +64,7 @@ def product_cross_entropy(
         (n,) and (m,). The backward cannot be differentiated again and says so under create_graph.
     """
     side = tile or (512 if logits.a.device.type == "cpu" else 4096)
-    losses: tuple[Tensor, Tensor] = _ProductCrossEntropy.apply(*logits, both, normalize, side)    # type: ignore[no-untyped-call]
+    losses: tuple[Tensor, Tensor] = _ProductCrossEntropy.apply(*logits, both, normalize, side)  # type: ignore[no-untyped-call]
     return losses
 
 
@@ -84,19 +84,19 @@ class _ProductCrossEntropy(torch.autograd.Function):
             tops, sums = _sums_below_running_tops(logits, both, side)
         ctx.ways, ctx.normalize = len(sums), normalize
         ctx.save_for_backward(*logits, *tops, *sums, *lengths)
-        right = logits.scale * torch.linalg.vecdot(logits.a, logits.b.index_select(0, logits.positive))    # (n,)
+        right = logits.scale * torch.linalg.vecdot(logits.a, logits.b.index_select(0, logits.positive))  # (n,)
         losses = [top - right + total.log() for top, total in zip(tops, sums, strict=True)]
         return losses[0], losses[1] if both else logits.a.new_empty(0)
 
     @staticmethod
-    @full_precision    # autocast reaches the backward of whoever calls it inside
+    @full_precision  # autocast reaches the backward of whoever calls it inside
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():    # once_differentiable would let a wrong second derivative pass in silence
+        if torch.is_grad_enabled():  # once_differentiable would let a wrong second derivative pass in silence
             raise RuntimeError("Tiled losses have no second derivative; use objectives.contrastive under create_graph.")
         logits, ways, saved = Logits(*ctx.saved_tensors[:6]), ctx.ways, ctx.saved_tensors[6:]
         tops, sums, lengths = saved[:ways], saved[ways : 2 * ways], saved[2 * ways :]
         weights = [g / total for g, total in zip(grads, sums, strict=False)]
-        pull = -(grads[0] + grads[1] if ctx.both else grads[0])[:, None]    # (n, 1), towards the positive
+        pull = -(grads[0] + grads[1] if ctx.both else grads[0])[:, None]  # (n, 1), towards the positive
         a_grad = logits.b.index_select(0, logits.positive).mul_(pull)
         b_grad = None
         if ctx.needs_input_grad[1]:
@@ -105,7 +105,7 @@ class _ProductCrossEntropy(torch.autograd.Function):
                 b_grad.index_add_(0, logits.positive[rows], logits.a[rows] * pull[rows])
         for rows, columns, x in logits.tiles(ctx.side):
             if ctx.constant is not None:
-                p = x.sub_(ctx.constant).exp_()    # one exponential for both directions
+                p = x.sub_(ctx.constant).exp_()  # one exponential for both directions
                 p.mul_(weights[0][rows, None] + weights[1][columns] if ctx.both else weights[0][rows, None])
             else:
                 p = (x - tops[0][rows, None]).exp_().mul_(weights[0][rows, None])

@@ -59,9 +59,9 @@ def nt_xent(
     all_z1, all_z2 = z1 if all_z1 is None else all_z1, z2 if all_z2 is None else all_z2
     m = len(all_z1)
     own = own_columns(len(z1), m, offset, z1.device)
-    other = torch.cat([own + m, own])    # (2n,)
+    other = torch.cat([own + m, own])  # (2n,)
     # The only key that shares a query's example and is not its positive is the query itself.
-    example, examples = own.repeat(2), torch.arange(m, device=z1.device).repeat(2)    # (2n,), (2m,)
+    example, examples = own.repeat(2), torch.arange(m, device=z1.device).repeat(2)  # (2n,), (2m,)
     queries, keys = torch.cat([z1, z2]), torch.cat([all_z1, all_z2])
     return info_nce(queries, keys, temperature, other, query_ids=example, key_ids=examples, tile=tile)
 

@@ -1,8 +1,8 @@
 """CLIP from scratch: images and captions in one space (Radford et al. 2021, arXiv 2103.00020).
 
-    accelerate launch recipes/clip.py                                      # OpenMoji drawings and their names
-    accelerate launch recipes/clip.py --data.source my_folder --train.out runs/mine
-    accelerate launch recipes/clip.py paper --data.source "shards/*.tar"   # ViT-B/32, batch 32,768
+accelerate launch recipes/clip.py                                      # OpenMoji drawings and their names
+accelerate launch recipes/clip.py --data.source my_folder --train.out runs/mine
+accelerate launch recipes/clip.py paper --data.source "shards/*.tar"   # ViT-B/32, batch 32,768
 """
 
 from dataclasses import asdict, dataclass, field
@@ -49,12 +49,30 @@ PAPER = Config(
     data=DataConfig(source="", image_column="jpg,png", caption_column="txt", stream=True, test_split="test"),
     views=ViewConfig(shift=0.0, min_area=0.9),
     model=ModelConfig(
-        image_size=224, patch_size=32, vision_width=768, vision_layers=12, vision_heads=12, text_width=512,
-        text_layers=12, text_heads=8, text_length=77, vocabulary=49408, projection=512,
+        image_size=224,
+        patch_size=32,
+        vision_width=768,
+        vision_layers=12,
+        vision_heads=12,
+        text_width=512,
+        text_layers=12,
+        text_heads=8,
+        text_length=77,
+        vocabulary=49408,
+        projection=512,
     ),
     train=TrainConfig(
-        out=Path("runs/clip-b32"), batch_size=32768, micro_batch=256, steps=400_000, lr=5e-4, weight_decay=0.2,
-        warmup=0.005, lanes=64, workers=8, save_every=1000, evaluate_every=5000,
+        out=Path("runs/clip-b32"),
+        batch_size=32768,
+        micro_batch=256,
+        steps=400_000,
+        lr=5e-4,
+        weight_decay=0.2,
+        warmup=0.005,
+        lanes=64,
+        workers=8,
+        save_every=1000,
+        evaluate_every=5000,
     ),
     eval=EvalConfig(prompts="a photo of a {}.|a drawing of a {}.|a picture of the {}."),
 )
@@ -63,7 +81,7 @@ PAPER = Config(
 def main(config: Config) -> None:
     """Train, measure, save; publish if asked to."""
     run = Run.begin(config)
-    with run.accelerator.main_process_first():    # one process fills the cache of `datasets`, the others find it
+    with run.accelerator.main_process_first():  # one process fills the cache of `datasets`, the others find it
         data = load(config.data, config.model.image_size)
     run.say(f"{data.name}: {data.counts}")
     processor = build_processor(config.model, sample_captions(data))
@@ -77,10 +95,14 @@ def main(config: Config) -> None:
     set_seed(config.train.seed)
     task = Clip(build_towers(config.model, processor), processor, config.model.objective)
     identity = {
-        "model": asdict(config.model), "views": asdict(config.views), "data": data.fingerprint,
+        "model": asdict(config.model),
+        "views": asdict(config.views),
+        "data": data.fingerprint,
         "tokenizer": digest(processor.tokenizer.get_vocab()),
     }
-    task = fit(task, data.train, collate, config.train, lambda task, _: measure_retrieval(task, collate, data), identity)
+    task = fit(
+        task, data.train, collate, config.train, lambda task, _: measure_retrieval(task, collate, data), identity
+    )
     bound = supervised(data, collate, processor, config.model, config.train, config.eval)
     if not run.main:
         return
@@ -96,7 +118,9 @@ def main(config: Config) -> None:
     table = run.report([*others, ours, *bound], COLUMNS, ours.name, explain(data))
     pictures = draw_pictures(run.out, task, collate, data, config.train.batch_size)
     write_card(run, task, data, table, ours.metrics, pictures)
-    run.say(f"Saved {run.out / 'model'} for {type(task.encoder).__name__}.from_pretrained; pictures and card beside it.")
+    run.say(
+        f"Saved {run.out / 'model'} for {type(task.encoder).__name__}.from_pretrained; pictures and card beside it."
+    )
     if config.publish:
         publish(run.out, config.publish)
 

@@ -18,11 +18,20 @@ from modalities.image_text.encode import pixel_batches, thumbnails
 from modalities.image_text.pairs import Pairs, Rows
 from modalities.image_text.towers import ModelConfig, build_towers
 from modalities.supervised import Supervised
-from recipes.clip_measure import EvalConfig, captions_of, classify, measure, new_things, probe_rows, retrieval
+from recipes.clip_measure import (
+    EvalConfig,
+    captions_of,
+    classify,
+    first_of_each,
+    measure,
+    new_things,
+    probe_rows,
+    retrieval,
+)
 from trainers.config import TrainConfig
 from trainers.loop import fit
 
-_SIDE = 48    # pixels of the classic features: more brought nothing
+_SIDE = 48  # pixels of the classic features: more brought nothing
 
 
 def before_training(
@@ -43,9 +52,9 @@ def before_training(
 
 def classic(data: Pairs, cfg: EvalConfig) -> list[Row]:
     """Colour and gradient histograms joined to TF-IDF by canonical correlation, fitted on training rows."""
-    train = probe_rows(data, cfg)
-    if not cfg.classic or train is None or len(train) < 10:
+    if not cfg.classic or not isinstance(data.train, Rows) or len(data.train) < 10:
         return []
+    train = data.train.select(range(min(len(data.train), cfg.rows)))
     image, test_image = image_features(thumbnails(train, _SIDE)), image_features(thumbnails(data.test, _SIDE))
     (texts, ids), (test_texts, _) = captions_of(train), captions_of(data.test)
     words = TextFeatures().fit(texts)
@@ -53,21 +62,28 @@ def classic(data: Pairs, cfg: EvalConfig) -> list[Row]:
     joint = JoinedSpaces().fit(image[[place[i] for i in ids.tolist()]], words(texts), ids)
     scores = retrieval(joint.image(test_image), joint.text(words(test_texts)), data)
     if data.classes:
-        new = new_things(data)
-        scores |= classify(image, np.array(train.labels), test_image[new], np.array(data.test.labels)[new])
+        new, one = new_things(data), first_of_each(train)
+        labels = np.array(train.labels)
+        scores |= classify(image[one], labels[one], test_image[new], np.array(data.test.labels)[new])
     return [Row("HOG and TF-IDF, CCA", dict(scores))]
 
 
 def supervised(
-    data: Pairs, collate: PairCollate, processor: ProcessorMixin, model: ModelConfig, train: TrainConfig, cfg: EvalConfig
+    data: Pairs,
+    collate: PairCollate,
+    processor: ProcessorMixin,
+    model: ModelConfig,
+    train: TrainConfig,
+    cfg: EvalConfig,
 ) -> list[Row]:
     """A fresh image tower trained on the labels; every process takes part."""
-    if not cfg.supervised_epochs or not data.classes or not isinstance(data.train, Rows):
+    rows = probe_rows(data, cfg)
+    if not cfg.supervised_epochs or not data.classes or rows is None:
         return []
     set_seed(train.seed)
     tower = build_towers(model, processor).vision_model
     task = Supervised(tower, tower.config.hidden_size, len(data.classes))
-    label_of = dict(zip(data.train.ids.tolist(), data.train.labels, strict=True))
+    label_of = dict(zip(rows.ids.tolist(), rows.labels, strict=True))
 
     def labelled(rows: list[Any], seeds: Any) -> dict[str, Tensor]:
         batch = collate(rows, seeds)
@@ -77,10 +93,11 @@ def supervised(
     options = replace(
         train, out=train.out / "supervised", epochs=cfg.supervised_epochs, steps=0, evaluate_every=0, micro_batch=0
     )
-    task = fit(task, data.train, labelled, options, identity={"classes": data.classes, "data": data.fingerprint})
+    task = fit(task, rows, labelled, options, identity={"classes": data.classes, "data": data.fingerprint})
     with torch.inference_mode():
         guesses = [
-            task.logits({"pixel_values": pixels.to(tower.device)}).argmax(1).cpu() for pixels in pixel_batches(collate, data.test)
+            task.logits({"pixel_values": pixels.to(tower.device)}).argmax(1).cpu()
+            for pixels in pixel_batches(collate, data.test)
         ]
     correct = (torch.cat(guesses) == torch.tensor(data.test.labels))[torch.from_numpy(new_things(data))]
     return [Row("supervised image tower", {"probe": correct.double().mean().item()})]

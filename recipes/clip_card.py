@@ -23,10 +23,10 @@ def draw_pictures(out: Path, task: Clip, collate: PairCollate, data: Pairs, batc
     """Loss curve, similarities of held-out pairs, and queries with their nearest images: {file: caption}."""
     credit = f"Images: {data.credit}" if data.credit else ""
     loss_curve(out / "metrics.jsonl", out / "loss.png", chance=math.log(batch_size))
-    images = unit_rows(encode_images(task, collate, data.test))    # (n, d)
+    images = unit_rows(encode_images(task, collate, data.test))  # (n, d)
     captions = [each[0] for each in data.test.captions]
-    texts = unit_rows(encode_texts(task, collate, captions))    # (n, d)
-    cosines = texts @ images.T    # (n, n)
+    texts = unit_rows(encode_texts(task, collate, captions))  # (n, d)
+    cosines = texts @ images.T  # (n, n)
     shown = thumbnails(data.test, collate.side)
     # Drawn, not chosen: a picked example shows what its picker wishes.
     drawn = np.random.default_rng(0).permutation(len(captions))
@@ -38,7 +38,7 @@ def draw_pictures(out: Path, task: Clip, collate: PairCollate, data: Pairs, batc
         [captions[place] for place in pairs],
         credit=credit,
     )
-    nearest = np.argsort(-cosines, axis=1)[:, :_NEAREST]    # (n, 5)
+    nearest = np.argsort(-cosines, axis=1)[:, :_NEAREST]  # (n, 5)
     neighbour_sheet(
         [captions[query] for query in queries],
         [[shown[place] for place in nearest[query]] for query in queries],
@@ -53,15 +53,21 @@ def draw_pictures(out: Path, task: Clip, collate: PairCollate, data: Pairs, batc
     }
 
 
-def write_card(run: Run, task: Clip, data: Pairs, table: str, scores: dict[str, float], pictures: dict[str, str]) -> None:
+def write_card(
+    run: Run, task: Clip, data: Pairs, table: str, scores: dict[str, float], pictures: dict[str, str]
+) -> None:
     """README.md of the output folder."""
     model, processor = type(task.encoder).__name__, type(task.processor).__name__
     size = sum(weight.numel() for weight in task.encoder.parameters()) / 1e6
     count = f"{data.counts['train']:,} images" if "train" in data.counts else "a stream of images"
     results = [
         EvalResult(
-            task_type="image-text-retrieval", dataset_type=data.name, dataset_name=data.name, metric_type="recall@1",
-            metric_value=round(scores[name], 4), metric_name=f"{name.removesuffix('_r1').replace('_', ' ')} recall@1",
+            task_type="image-text-retrieval",
+            dataset_type=data.name,
+            dataset_name=data.name,
+            metric_type="recall@1",
+            metric_value=round(scores[name], 4),
+            metric_name=f"{name.removesuffix('_r1').replace('_', ' ')} recall@1",
         )
         for name in ("text_to_image_r1", "image_to_text_r1")
     ]

@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 TOOLS = {
     "style": [sys.executable, "-m", "ruff", "check", "."],
+    "format": [sys.executable, "-m", "ruff", "format", "--check", "."],
     "types": [sys.executable, "-m", "mypy"],
     "arrows": [str(Path(sys.executable).with_name("lint-imports"))],
 }

@@ -49,9 +49,18 @@ def processor_of(objective: str) -> Any:
 
 def towers_of(objective: str) -> ModelConfig:
     return ModelConfig(
-        objective=objective,    # type: ignore[arg-type]
-        image_size=16, patch_size=8, vision_width=16, vision_layers=1, vision_heads=2,
-        text_width=16, text_layers=1, text_heads=2, text_length=12, vocabulary=520, projection=8,
+        objective=objective,  # type: ignore[arg-type]
+        image_size=16,
+        patch_size=8,
+        vision_width=16,
+        vision_layers=1,
+        vision_heads=2,
+        text_width=16,
+        text_layers=1,
+        text_heads=2,
+        text_length=12,
+        vocabulary=520,
+        projection=8,
     )
 
 
@@ -62,7 +71,7 @@ def pixels() -> Tensor:
 def clip(objective: str) -> tuple[Task, Batch]:
     processor = processor_of(objective)
     tokens = processor.tokenizer(CAPTIONS, padding="max_length", max_length=12, return_tensors="pt")
-    ids = torch.tensor([0, 1, 2, 3, 4, 5, 6, 1])    # two rows show the same thing
+    ids = torch.tensor([0, 1, 2, 3, 4, 5, 6, 1])  # two rows show the same thing
     batch = {"pixel_values": pixels(), "ids": ids, **{n: tokens[n] for n in ("input_ids", "attention_mask")}}
     return Clip(build_towers(towers_of(objective), processor), processor, objective), batch
 
@@ -99,7 +108,7 @@ def tasks() -> Iterator[type[Task]]:
 def without_example(found: Iterator[type[Task]]) -> list[str]:
     known = {kind for kind, _ in EXAMPLES.values()}
     return [f"{kind.__module__}.{kind.__name__} has no line in EXAMPLES of tests/test_tasks.py" for kind in found
-            if kind not in known]    # fmt: skip
+            if kind not in known]  # fmt: skip
 
 
 def test_every_task_has_an_example() -> None:
@@ -148,7 +157,7 @@ def test_a_checkpoint_brings_back_the_output(name: str, tmp_path: Path) -> None:
     checkpoint.save(tmp_path, 1, task, optimizer, {}, main=True, keep=1)
     draw = torch.Generator().manual_seed(1)
     for tensor in (*task.parameters(), *task.buffers()):
-        if tensor.is_floating_point():    # whole numbers may be places in a table
+        if tensor.is_floating_point():  # whole numbers may be places in a table
             tensor.data.add_(torch.randn(tensor.shape, generator=draw, dtype=tensor.dtype))
     assert (task(batch)["loss"] - wanted["loss"]).abs() > 1e-6
     checkpoint.load(checkpoint.checkpoints(tmp_path)[0], task, optimizer)
@@ -192,7 +201,7 @@ def test_a_coupled_task_is_its_two_halves(name: str) -> None:
     parts = task.embed(batch)
     assert isinstance(parts, tuple) and all(len(part) == ROWS for part in parts)
     assert apart(task(batch), task.loss_from(*parts)) == 0
-    swapped = (parts[0].roll(1, 0), *parts[1:])    # the broken twin: rows that do not belong together
+    swapped = (parts[0].roll(1, 0), *parts[1:])  # the broken twin: rows that do not belong together
     assert apart({"loss": task(batch)["loss"]}, {"loss": task.loss_from(*swapped)["loss"]}) > 1e-6
 
 
@@ -218,10 +227,10 @@ def every_task_on_two() -> dict[str, dict[str, Tensor]]:
         if task.coupled:
             module = sys.modules[type(task).__module__]
             honest = module.gather
-            module.gather = lambda tensor, honest=honest: honest(tensor.detach())    # type: ignore[attr-defined]
+            module.gather = lambda tensor, honest=honest: honest(tensor.detach())  # type: ignore[attr-defined]
             task, _ = build(name)
             found[f"{name}, gathered without gradient"] = mean_loss(numbers(task, DistributedDataParallel(task), share))
-            module.gather = honest    # type: ignore[attr-defined]
+            module.gather = honest  # type: ignore[attr-defined]
     return found
 
 

@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-TIMEOUT = 60.0    # seconds for the whole world, start-up included
+TIMEOUT = 60.0  # seconds for the whole world, start-up included
 
 
 class WorldError(AssertionError):
@@ -97,7 +97,7 @@ def _rank(
         result = pickle.dumps(fn(*args))
         assert dist.get_world_size() == processes, "the function changed the world it ran in"
         (Path(folder) / f"{rank}.result").write_bytes(result)
-        dist.barrier()    # nobody tears the connections down while another still uses them
+        dist.barrier()  # nobody tears the connections down while another still uses them
         dist.destroy_process_group()
     except BaseException:
         (Path(folder) / f"{rank}.traceback").write_text(traceback.format_exc())

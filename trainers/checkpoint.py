@@ -65,7 +65,7 @@ def save(
             "checkpoints are intact."
         ) from error
     final = folder / f"{_PREFIX}{step:08d}"
-    if final.exists():    # a damaged one that loading passed over
+    if final.exists():  # a damaged one that loading passed over
         _remove(final)
     os.rename(partial, final)
     _flush(folder)
@@ -171,7 +171,7 @@ def _load_slots(checkpoint: Path, task: nn.Module, optimizer: torch.optim.Optimi
 def _whole(tensor: Tensor, main: bool) -> Tensor | None:
     tensor = tensor.detach()
     if isinstance(tensor, DTensor):
-        tensor = tensor.full_tensor()    # collective, so on every process
+        tensor = tensor.full_tensor()  # collective, so on every process
     return tensor.cpu() if main else None
 
 

@@ -38,7 +38,7 @@ def build_order(data: Any, cfg: TrainConfig, rank: int, world_size: int) -> Glob
 def batches(data: Any, collate: Collate, order: Order, cfg: TrainConfig, start: int, stop: int) -> Iterator[Batch]:
     """Batches of one process for steps start ... stop - 1."""
     if cfg.workers:
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")    # its threads do not survive the workers' fork
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads do not survive the workers' fork
     loader = DataLoader(
         _Served(data, collate),
         sampler=order.from_step(start, stop),

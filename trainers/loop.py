@@ -131,7 +131,7 @@ def fit(
                 record.close()
                 raise Stopped(128 + signal.SIGTERM)
     record.close()
-    if cfg.shard:    # the last checkpoint has the weights whole
+    if cfg.shard:  # the last checkpoint has the weights whole
         checkpoint.load(checkpoint.checkpoints(cfg.out / "checkpoints")[0], whole, None)
         inner = whole.to(accelerator.device)
     trained: T = inner.eval()
@@ -168,7 +168,7 @@ def _skip(
 ) -> None:
     """Pass over a step whose loss or gradient is not finite: no weight and no state of the method moves."""
     if accelerator.scaler is not None:
-        optimizer.step()    # skips by itself and lowers the loss scale
+        optimizer.step()  # skips by itself and lowers the loss scale
     else:
         record.say(f"Step {step}: the loss or its gradient is not finite; skipped ({in_row} in a row).")
     for name, buffer in task.named_buffers():

@@ -18,8 +18,10 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
     if not trainable:
         raise ValueError(f"{type(module).__name__} has no trainable parameter: every one has requires_grad=False.")
     groups = [
-        {"params": [p for p in trainable if (p.ndim > 1) == matrix and isinstance(p, DTensor) == sharded],
-         "weight_decay": weight_decay if matrix else 0.0}
+        {
+            "params": [p for p in trainable if (p.ndim > 1) == matrix and isinstance(p, DTensor) == sharded],
+            "weight_decay": weight_decay if matrix else 0.0,
+        }
         for matrix in (True, False)
         for sharded in (False, True)
     ]

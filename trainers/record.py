@@ -74,7 +74,7 @@ def _truncate(file: Path, last: int) -> None:
             if json.loads(line)["step"] <= last:
                 kept.append(line + "\n")
         except (ValueError, KeyError):
-            continue    # a line that a kill cut short
+            continue  # a line that a kill cut short
     partial = file.with_suffix(".partial")
     partial.write_text("".join(kept))
     os.replace(partial, file)

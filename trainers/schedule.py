@@ -15,7 +15,7 @@ def learning_rate(cfg: TrainConfig, step: int, total: int) -> float:
     rising = round(cfg.warmup * total)
     if step < rising:
         return cfg.lr * (step + 1) / rising
-    done = (step - rising) / (total - rising)    # 0 at the peak, 1 after the last update
+    done = (step - rising) / (total - rising)  # 0 at the peak, 1 after the last update
     match cfg.schedule:
         case "constant":
             return cfg.lr

@@ -25,7 +25,7 @@ def shard(task: nn.Module, accelerator: Accelerator) -> None:
     mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
     whole = {parameter for parameter in task.parameters() if parameter.ndim == 0}
     blocks = {name for module in task.modules() for name in getattr(module, "_no_split_modules", None) or ()}
-    for module in reversed(list(task.modules())):    # inner ones first
+    for module in reversed(list(task.modules())):  # inner ones first
         if type(module).__name__ in blocks and module is not task:
             fully_shard(module, mesh=mesh, ignored_params=whole)
     fully_shard(task, mesh=mesh, ignored_params=whole)

@@ -92,7 +92,7 @@ class GradientStep:
                 pairs = [
                     (e, leaf.grad[here])
                     for e, leaf in zip(again, leaves, strict=True)
-                    if e.requires_grad and leaf.grad is not None    # not of a frozen tower, nor of ids
+                    if e.requires_grad and leaf.grad is not None  # not of a frozen tower, nor of ids
                 ]
                 # Not accelerator.backward: the kept gradients are already loss-scaled.
                 if pairs:

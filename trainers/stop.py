@@ -16,7 +16,7 @@ class StopSignal:
         for number in (signal.SIGTERM, signal.SIGINT):
             try:
                 self._before[number] = signal.signal(number, self._note)
-            except ValueError:    # not the main thread: signals are someone else's
+            except ValueError:  # not the main thread: signals are someone else's
                 break
         return self
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from trainers.order import Ticket
 
-_STATES_KEPT = 1024    # more than a loader ever reads ahead
+_STATES_KEPT = 1024  # more than a loader ever reads ahead
 
 
 class Lane:

@@ -125,5 +125,5 @@ def _mixed_precision(precision: str) -> str:
 
 
 def _cpu_has_bf16() -> bool:
-    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()    # newer than the oldest torch allowed
+    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # newer than the oldest torch allowed
     return any(known.get(unit) for unit in ("avx512_bf16", "amx_bf16", "sve_bf16"))

@@ -19,10 +19,10 @@ from modalities.media import CorruptMedia, decode
 
 log = logging.getLogger(__name__)
 
-Box = tuple[float, float, float, float]    # left, top, right, bottom
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 
-_DRAWS = 8    # caption, crop (area, aspect, x, y), flip, shift (x, y)
-_TOLERATED = 10    # bad images a loader worker may meet before their share is judged
+_DRAWS = 8  # caption, crop (area, aspect, x, y), flip, shift (x, y)
+_TOLERATED = 10  # bad images a loader worker may meet before their share is judged
 
 
 class ImageProcessor(Protocol):
@@ -76,15 +76,15 @@ class PairCollate:
         self.image_processor = image_processor
         self.max_length = max_length
         self.shift, self.min_area, self.flip, self.max_bad = shift, min_area, flip, max_bad
-        self.centre = bool(image_processor.do_center_crop)    # CLIP cuts the middle out, SigLIP squashes the whole
+        self.centre = bool(image_processor.do_center_crop)  # CLIP cuts the middle out, SigLIP squashes the whole
         crop = image_processor.crop_size if self.centre else image_processor.size
         if crop["height"] != crop["width"]:
             raise ValueError(f"The image processor gives {crop['height']} x {crop['width']} pixels: give it a square.")
         self.side = int(crop["height"])
         mean = np.array(image_processor.image_mean, dtype=np.float64)
         std = np.array(image_processor.image_std, dtype=np.float64)
-        self.factor = np.tile(image_processor.rescale_factor / std, self.side**2).astype(np.float32)    # (side*side*3,)
-        self.offset = np.tile(mean / std, self.side**2).astype(np.float32)    # (side*side*3,)
+        self.factor = np.tile(image_processor.rescale_factor / std, self.side**2).astype(np.float32)  # (side*side*3,)
+        self.offset = np.tile(mean / std, self.side**2).astype(np.float32)  # (side*side*3,)
         self.seen = 0
         self.bad: Counter[str] = Counter()
 
@@ -96,7 +96,7 @@ class PairCollate:
             captions = [row["captions"][0] for row in chosen]
             pixels = self.pixels(images)
         else:
-            draws = uniform(np.asarray(seeds, dtype=np.uint64), _DRAWS)    # (n, _DRAWS)
+            draws = uniform(np.asarray(seeds, dtype=np.uint64), _DRAWS)  # (n, _DRAWS)
             captions = [_pick(row["captions"], u) for row, u in zip(chosen, draws[:, 0], strict=True)]
             views = np.stack([self._view(image, draw) for image, draw in zip(images, draws[:, 1:], strict=True)])
             pixels = self._normalise(views)
@@ -109,12 +109,15 @@ class PairCollate:
     def text(self, captions: Sequence[str]) -> dict[str, Tensor]:
         """input_ids and attention_mask, (n, max_length) long. Also for prompts and all captions of a test set."""
         encoded = self.tokenizer(
-            list(captions), padding="max_length", truncation=True, max_length=self.max_length,
+            list(captions),
+            padding="max_length",
+            truncation=True,
+            max_length=self.max_length,
             return_attention_mask=True,
         )
         # Through numpy: torch reads lists of lists several times slower.
-        ids = torch.from_numpy(np.array(encoded["input_ids"], dtype=np.int64))    # (n, t)
-        mask = torch.from_numpy(np.array(encoded["attention_mask"], dtype=np.int64))    # (n, t)
+        ids = torch.from_numpy(np.array(encoded["input_ids"], dtype=np.int64))  # (n, t)
+        mask = torch.from_numpy(np.array(encoded["attention_mask"], dtype=np.int64))  # (n, t)
         # A caption without any token keeps one position: attention to nothing is not a number.
         mask[:, 0] |= mask.sum(1) == 0
         return {"input_ids": ids, "attention_mask": mask}
@@ -139,8 +142,10 @@ class PairCollate:
         bad = sum(self.bad.values())
         if not good or bad > max(_TOLERATED, self.max_bad * self.seen):
             causes = ", ".join(f"{count} {cause}" for cause, count in self.bad.most_common())
-            raise ValueError(f"{bad} of {self.seen} images cannot be decoded, more than data.max_bad={self.max_bad:g} "
-                             f"allows: {causes}; repair them or raise data.max_bad.")
+            raise ValueError(
+                f"{bad} of {self.seen} images cannot be decoded, more than data.max_bad={self.max_bad:g} "
+                f"allows: {causes}; repair them or raise data.max_bad."
+            )
         places = [good[bisect_left(good, i) % len(good)] for i in range(len(rows))]
         return places, [image for place in places if (image := decoded[place]) is not None]
 
@@ -152,7 +157,7 @@ class PairCollate:
             box = _centre_crop(image.size) if self.centre else (0.0, 0.0, float(image.width), float(image.height))
         if image.size != (self.side, self.side) or box != (0, 0, self.side, self.side):
             image = image.resize((self.side, self.side), self.image_processor.resample, box=box)
-        view = np.asarray(image)    # (side, side, 3)
+        view = np.asarray(image)  # (side, side, 3)
         if self.flip and draw[4] < 0.5:
             view = view[:, ::-1]
         reach = int(self.shift * self.side)
@@ -161,7 +166,7 @@ class PairCollate:
 
     def _normalise(self, views: npt.NDArray[np.uint8]) -> Tensor:
         """(n, side, side, 3) bytes to (n, 3, side, side) floats, which stay channels-last in memory."""
-        values = views.reshape(len(views), -1).astype(np.float32)    # flat, or numpy loops over three numbers at a time
+        values = views.reshape(len(views), -1).astype(np.float32)  # flat, or numpy loops over three numbers at a time
         values *= self.factor
         values -= self.offset
         return torch.from_numpy(values.reshape(views.shape)).permute(0, 3, 1, 2)

@@ -41,7 +41,7 @@ _CANVAS = 128
 # The font advances 1.29 em per emoji: this em makes the canvas as wide as one advance.
 _EM = int(_CANVAS / 1.31)
 _VARIATION_SELECTOR = 0xFE0F
-_PRIVATE_USE = 0xF0000    # a plane without meaning, large enough for every joined form
+_PRIVATE_USE = 0xF0000  # a plane without meaning, large enough for every joined form
 
 
 @dataclass(frozen=True)
@@ -115,11 +115,15 @@ def _read(table: list[dict[str, Any]]) -> list[Emoji]:
         variants |= {tones: v["unified"] for tones, v in (entry.get("skin_variations") or {}).items()}
         for tones, code in variants.items():
             tone = " and ".join(_TONES[part] for part in tones.split("-")) if tones else ""
-            emoji.append(Emoji(
-                code=_plain(int(part, 16) for part in code.split("-")),
-                captions=tuple(dict.fromkeys(f"{name}, {tone}" if tone else name for name in names)),
-                category=category, subcategory=subcategory, entry=number,
-            ))
+            emoji.append(
+                Emoji(
+                    code=_plain(int(part, 16) for part in code.split("-")),
+                    captions=tuple(dict.fromkeys(f"{name}, {tone}" if tone else name for name in names)),
+                    category=category,
+                    subcategory=subcategory,
+                    entry=number,
+                )
+            )
     return emoji
 
 
@@ -133,7 +137,7 @@ def _open_font(file: Path) -> tuple[ImageFont.FreeTypeFont, dict[tuple[int, ...]
     font = TTFont(file, lazy=True, recalcBBoxes=False, recalcTimestamp=False)
     glyph_of = font.getBestCmap()
     code_of = {glyph: code for code, glyph in glyph_of.items()}
-    letters = {(code,): chr(code) for code in glyph_of}    # keys are without variation selectors, see _plain
+    letters = {(code,): chr(code) for code in glyph_of}  # keys are without variation selectors, see _plain
     private: dict[int, str] = {}
     for lookup in font["GSUB"].table.LookupList.Lookup:
         for table in lookup.SubTable:
@@ -143,7 +147,7 @@ def _open_font(file: Path) -> tuple[ImageFont.FreeTypeFont, dict[tuple[int, ...]
                     private[code] = joined.LigGlyph
                     letters[_plain(code_of[glyph] for glyph in (first, *joined.Component))] = chr(code)
     for table in font["cmap"].tables:
-        if table.format == 12:    # the one that holds code points beyond 16 bits
+        if table.format == 12:  # the one that holds code points beyond 16 bits
             table.cmap = {**table.cmap, **private}
     buffer = io.BytesIO()
     font.save(buffer, reorderTables=None)
@@ -176,7 +180,7 @@ def _captions(emoji: list[Emoji], groups: list[list[int]], banned: set[str]) -> 
     uses = Counter(name for names in captions for name in names)
     firsts = Counter(names[0] for names in captions)
     for names in captions:
-        if firsts[names[0]] > 1:    # evaluation takes the first: let it be one that no other drawing has, if any is
+        if firsts[names[0]] > 1:  # evaluation takes the first: let it be one that no other drawing has, if any is
             names.sort(key=lambda name: uses[name] > 1)
     return captions
 

@@ -13,8 +13,8 @@ from modalities.draws import mix
 if TYPE_CHECKING:
     from datasets import IterableDataset
 
-Source = Image.Image | bytes | str    # an open picture, a file's bytes, or a path
-Images = Callable[[list[int]], list[Source]]    # fetches pictures by their place in the source, undecoded
+Source = Image.Image | bytes | str  # an open picture, a file's bytes, or a path
+Images = Callable[[list[int]], list[Source]]  # fetches pictures by their place in the source, undecoded
 
 
 class Row(TypedDict):
@@ -47,11 +47,16 @@ class Rows:
 
     def __getitems__(self, indices: list[int]) -> list[Row]:
         if any(not -len(self) <= i < len(self) for i in indices):
-            raise IndexError(f"row {indices} of {len(self)}")    # ends a plain `for row in rows` too
+            raise IndexError(f"row {indices} of {len(self)}")  # ends a plain `for row in rows` too
         pictures = self.images([self.places[i] for i in indices])
         return [
-            Row(id=int(self.ids[i]), image=picture, captions=self.captions[i], label=self.labels[i],
-                base=int(self.bases[i]))
+            Row(
+                id=int(self.ids[i]),
+                image=picture,
+                captions=self.captions[i],
+                label=self.labels[i],
+                base=int(self.bases[i]),
+            )
             for i, picture in zip(indices, pictures, strict=True)
         ]
 
@@ -97,8 +102,10 @@ def split(ids: npt.NDArray[np.int64], held_out: int, seed: int) -> tuple[list[in
     """
     unique = np.unique(ids)
     if not 0 <= held_out < len(unique):
-        raise ValueError(f"held_out={held_out} leaves nothing to train on: the data has {len(unique)} different "
-                         f"images; hold out fewer.")
+        raise ValueError(
+            f"held_out={held_out} leaves nothing to train on: the data has {len(unique)} different "
+            f"images; hold out fewer."
+        )
     rank = mix(unique.astype(np.uint64) ^ mix(np.array([seed], dtype=np.uint64)))
     test_ids = unique[np.argsort(rank, kind="stable")[:held_out]]
     in_test = np.isin(ids, test_ids)

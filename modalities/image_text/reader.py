@@ -56,8 +56,10 @@ class Reader:
             value = lookup(raw, column)
             for text in value if isinstance(value, list) else [value]:
                 if text is not None and not isinstance(text, str):
-                    raise ValueError(f"Column {column!r} of {self.config.source} holds {type(text).__name__} where "
-                                     f"captions should be: set data.caption_column.")
+                    raise ValueError(
+                        f"Column {column!r} of {self.config.source} holds {type(text).__name__} where "
+                        f"captions should be: set data.caption_column."
+                    )
                 if text and text.strip():
                     found.append(text.strip())
         return list(dict.fromkeys(found))
@@ -66,7 +68,7 @@ class Reader:
         value = lookup(raw, self.config.label_column) if self.config.label_column else None
         if value is None or not self.declared:
             return None if value is None else str(value)
-        return self.declared[value] if 0 <= value < len(self.declared) else None    # -1 is the usual "unknown"
+        return self.declared[value] if 0 <= value < len(self.declared) else None  # -1 is the usual "unknown"
 
 
 @dataclass
@@ -94,8 +96,15 @@ class Collection:
         """A collection that lacks the images at the positions `bad`, counted by cause."""
         keep = [i for i in range(len(self.ids)) if i not in bad]
         dropped = {cause: list(rows) for cause, rows in self.dropped.items()}
-        rest = Collection(self.images, self.rows_read, [self.places[i] for i in keep], [self.ids[i] for i in keep],
-                          [self.captions[i] for i in keep], [self.labels[i] for i in keep], dropped)
+        rest = Collection(
+            self.images,
+            self.rows_read,
+            [self.places[i] for i in keep],
+            [self.ids[i] for i in keep],
+            [self.captions[i] for i in keep],
+            [self.labels[i] for i in keep],
+            dropped,
+        )
         for i, cause in bad.items():
             rest.drop(self.places[i], cause)
         return rest
@@ -150,7 +159,7 @@ def bad_images(found: Collection, positions: Sequence[int]) -> dict[int, str]:
             return i, error.cause
         return i, None
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:    # Pillow decodes outside the interpreter's lock
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # Pillow decodes outside the interpreter's lock
         results = pool.map(cause, positions)
         bar = tqdm(results, "checking images", total=len(positions), disable=None, leave=False)
         return {i: why for i, why in bar if why is not None}
@@ -161,11 +170,15 @@ def refuse_if_bad(found: Collection, max_bad: float, source: str) -> None:
     bad = sum(map(len, found.dropped.values()))
     if not bad:
         return
-    causes = ", ".join(f"{len(rows)} {cause} (row {', '.join(map(str, rows[:3]))}{' ...' if len(rows) > 3 else ''})"
-                       for cause, rows in sorted(found.dropped.items()))
+    causes = ", ".join(
+        f"{len(rows)} {cause} (row {', '.join(map(str, rows[:3]))}{' ...' if len(rows) > 3 else ''})"
+        for cause, rows in sorted(found.dropped.items())
+    )
     if bad > max_bad * found.rows_read:
-        raise ValueError(f"{source}: {bad} of {found.rows_read} rows are unusable, more than data.max_bad={max_bad:g} "
-                         f"allows: {causes}; repair them or raise data.max_bad.")
+        raise ValueError(
+            f"{source}: {bad} of {found.rows_read} rows are unusable, more than data.max_bad={max_bad:g} "
+            f"allows: {causes}; repair them or raise data.max_bad."
+        )
     log.warning("%s: left out %d of %d rows: %s", source, bad, found.rows_read, causes)
 
 

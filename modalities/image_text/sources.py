@@ -48,13 +48,20 @@ def sample_captions(data: Pairs, rows: int = 1_000_000) -> Iterator[str]:
 
 def _openmoji(config: DataConfig, side: int) -> Pairs:
     if config.stream or config.test_split:
-        raise ValueError("data.source=openmoji is neither streamed nor split in files: drop data.stream and "
-                         "data.test_split.")
+        raise ValueError(
+            "data.source=openmoji is neither streamed nor split in files: drop data.stream and data.test_split."
+        )
     rows, classes, words, drawn = load_openmoji(side)
     train, test = (rows.select(side) for side in split(rows.ids, config.held_out, config.split_seed))
     assert isinstance(rows.images, Drawings)
     return Pairs(
-        name="openmoji", train=train, test=test, classes=classes, class_words=words, licence=LICENCE, credit=CREDIT,
+        name="openmoji",
+        train=train,
+        test=test,
+        classes=classes,
+        class_words=words,
+        licence=LICENCE,
+        credit=CREDIT,
         fingerprint=_fingerprint(train, test, classes, rows.images.pixels.tobytes()),
         counts={"rows": drawn, "unique": len(rows), "dropped": {}, "train": len(train), "test": len(test)},
     )
@@ -75,11 +82,13 @@ def _tabular(config: DataConfig) -> Pairs:
         counts["also_in_test"] = int(shared.sum())
         train_side = np.flatnonzero(~shared).tolist()
         if not train_side:
-            raise ValueError(f"Split {config.split!r} of {config.source} has no usable image that is not in "
-                             f"{config.test_split!r} too: choose another data.test_split.")
+            raise ValueError(
+                f"Split {config.split!r} of {config.source} has no usable image that is not in "
+                f"{config.test_split!r} too: choose another data.test_split."
+            )
     else:
         train_side, test_side = split(np.array(found.ids, dtype=np.int64), config.held_out, config.split_seed)
-        if len(found.ids) > config.check_images:    # the rest is met while training, but evaluation must not fail
+        if len(found.ids) > config.check_images:  # the rest is met while training, but evaluation must not fail
             bad = bad_images(found, test_side)
             for i, cause in bad.items():
                 found.drop(found.places[i], cause)
@@ -90,9 +99,16 @@ def _tabular(config: DataConfig) -> Pairs:
     train, test = rows.select(train_side), held.rows(classes) if config.test_split else rows.select(test_side)
     dropped = {cause: len(places) for cause, places in found.dropped.items()}
     return Pairs(
-        name=_name(config.source), train=train, test=test, classes=classes, class_words=[[name] for name in classes],
-        licence=_licence(table), credit=_name(config.source), fingerprint=_fingerprint(train, test, classes),
-        counts=counts | {"dropped": dropped, "train": len(train), "test": len(test)}, dropped=found.dropped,
+        name=_name(config.source),
+        train=train,
+        test=test,
+        classes=classes,
+        class_words=[[name] for name in classes],
+        licence=_licence(table),
+        credit=_name(config.source),
+        fingerprint=_fingerprint(train, test, classes),
+        counts=counts | {"dropped": dropped, "train": len(train), "test": len(test)},
+        dropped=found.dropped,
     )
 
 
@@ -113,8 +129,13 @@ def _streamed(config: DataConfig) -> Pairs:
     if not head:
         raise ValueError(f"Split {config.split!r} of {config.source} has no row with an image and a caption.")
     return Pairs(
-        name=_name(config.source), train=train, test=test, classes=classes, class_words=[[name] for name in classes],
-        licence=_licence(table), credit=_name(config.source),
+        name=_name(config.source),
+        train=train,
+        test=test,
+        classes=classes,
+        class_words=[[name] for name in classes],
+        licence=_licence(table),
+        credit=_name(config.source),
         fingerprint=_fingerprint(test, test, classes, json.dumps(head).encode()),
         counts={"dropped": {cause: len(rows) for cause, rows in held.dropped.items()}, "test": len(test)},
         dropped=held.dropped,
@@ -129,8 +150,13 @@ class _StreamRow:
     def __call__(self, raw: dict[str, Any]) -> Row:
         image, label = self.reader.image(raw), self.reader.label(raw)
         key = self.reader.identity(raw, image)
-        return Row(id=key, image=image or b"", captions=self.reader.captions(raw), base=key,
-                   label=None if label is None else self.classes.get(label))
+        return Row(
+            id=key,
+            image=image or b"",
+            captions=self.reader.captions(raw),
+            base=key,
+            label=None if label is None else self.classes.get(label),
+        )
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,10 @@ class Table:
         """The column that holds `column`, which may be a path into a json field such as `json.caption`."""
         head = column if column in self.columns else column.split(".")[0]
         if head not in self.columns:
-            raise ValueError(f"{self.source} has no column {column!r}: set data.{option} to one of "
-                             f"{', '.join(map(repr, self.columns))}.")
+            raise ValueError(
+                f"{self.source} has no column {column!r}: set data.{option} to one of "
+                f"{', '.join(map(repr, self.columns))}."
+            )
         return head
 
     def select(self, columns: list[str]) -> "Table":
@@ -77,12 +79,14 @@ def _load(source: str, arguments: dict[str, Any], subset: str, split: str, strea
     except datasets.exceptions.DatasetNotFoundError as error:
         raise ValueError(f"data.source={source!r} is neither a local path nor a readable Hub data set.") from error
     except (ConnectionError, TimeoutError) as error:
-        raise ValueError(f"The Hub is out of reach, so data.source={source!r} cannot be read: use a local "
-                         f"copy.") from error
+        raise ValueError(
+            f"The Hub is out of reach, so data.source={source!r} cannot be read: use a local copy."
+        ) from error
     except (ValueError, datasets.exceptions.DatasetGenerationError) as error:
         reason = str(error.__cause__ or error).splitlines()[0]
-        raise ValueError(f"data.source={source!r}, split {split!r}, subset {subset!r} cannot be read: "
-                         f"{reason}") from error
+        raise ValueError(
+            f"data.source={source!r}, split {split!r}, subset {subset!r} cannot be read: {reason}"
+        ) from error
 
 
 def lookup(row: dict[str, Any], column: str) -> Any:
@@ -104,11 +108,15 @@ def picture(value: Any, folder: Path | None, column: str) -> Source | None:
     if value is None or isinstance(value, bytes):
         return value
     if not isinstance(value, str):
-        raise ValueError(f"Column {column!r} holds {type(value).__name__} where images or their paths should be: set "
-                         f"data.image_column.")
+        raise ValueError(
+            f"Column {column!r} holds {type(value).__name__} where images or their paths should be: set "
+            f"data.image_column."
+        )
     if folder is None:
-        raise ValueError(f"Column {column!r} holds paths, and a Hub data set cannot name local files: set "
-                         f"data.image_column to a column of images.")
+        raise ValueError(
+            f"Column {column!r} holds paths, and a Hub data set cannot name local files: set "
+            f"data.image_column to a column of images."
+        )
     return value if Path(value).is_absolute() else str(folder / value)
 
 

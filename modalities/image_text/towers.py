@@ -50,7 +50,7 @@ class ModelConfig:
     projection: int = 128
     """Width of the shared space."""
     clip_from: str = ""
-    """Start from this CLIP checkpoint (folder or Hub id), its processor included; the shape options are then its own."""
+    """Start from this CLIP checkpoint (folder or Hub id) with its processor; the shape options are then its own."""
     vision_from: str = ""
     """Start the image tower from this checkpoint; needs text_from too (VisionTextDualEncoder)."""
     text_from: str = ""
@@ -62,7 +62,9 @@ class ModelConfig:
         if self.clip_from and self.vision_from:
             raise ValueError("model.clip_from takes both towers; drop it or model.vision_from and model.text_from.")
         if self.image_size % self.patch_size:
-            raise ValueError(f"model.image_size {self.image_size} is not a multiple of model.patch_size {self.patch_size}.")
+            raise ValueError(
+                f"model.image_size {self.image_size} is not a multiple of model.patch_size {self.patch_size}."
+            )
         for tower in ("vision", "text"):
             width, heads = getattr(self, f"{tower}_width"), getattr(self, f"{tower}_heads")
             if width % heads:
@@ -75,7 +77,8 @@ def build_processor(cfg: ModelConfig, captions: Iterable[str]) -> ProcessorMixin
         return CLIPProcessor.from_pretrained(cfg.clip_from)
     if cfg.vision_from:
         return VisionTextDualEncoderProcessor(
-            AutoImageProcessor.from_pretrained(cfg.vision_from, backend="pil"), AutoTokenizer.from_pretrained(cfg.text_from)
+            AutoImageProcessor.from_pretrained(cfg.vision_from, backend="pil"),
+            AutoTokenizer.from_pretrained(cfg.text_from),
         )
     tokenizer = train_clip_tokenizer(captions, cfg.vocabulary, cfg.text_length)
     side = {"height": cfg.image_size, "width": cfg.image_size}
@@ -120,7 +123,7 @@ def _transformer(width: int, layers: int, heads: int, projection: int) -> dict[s
     return {
         "hidden_size": width,
         "intermediate_size": 4 * width,
-        "hidden_act": "gelu",    # OpenAI's quick_gelu is no better and takes two kernels more
+        "hidden_act": "gelu",  # OpenAI's quick_gelu is no better and takes two kernels more
         "num_hidden_layers": layers,
         "num_attention_heads": heads,
         "projection_dim": projection,

@@ -54,7 +54,7 @@ def looped_gradients(image, cells=6, bins=9):
 def test_image_features_equal_the_loops(images):
     np.testing.assert_allclose(colour_histograms(images), [looped_colours(i) for i in images], atol=1e-6)
     np.testing.assert_allclose(oriented_gradients(images), [looped_gradients(i) for i in images], atol=1e-5)
-    mirrored = [looped_gradients(image[:, ::-1]) for image in images]    # the broken twin
+    mirrored = [looped_gradients(image[:, ::-1]) for image in images]  # the broken twin
     assert np.abs(oriented_gradients(images) - mirrored).max() > 0.1
 
 
@@ -105,7 +105,7 @@ def test_joined_spaces_find_the_pairs_of_held_out_rows():
     ids = np.arange(50)
     found = retrieve_both(joined.image(new_image), joined.text(new_text), ids, ids)
     assert min(found["image_to_text_r1"], found["text_to_image_r1"]) > 0.5
-    mismatched = JoinedSpaces().fit(image, np.roll(text, 1, axis=0))    # the broken twin
+    mismatched = JoinedSpaces().fit(image, np.roll(text, 1, axis=0))  # the broken twin
     found = retrieve_both(mismatched.image(new_image), mismatched.text(new_text), ids, ids)
     assert found["text_to_image_r1"] < 0.2
 
@@ -139,8 +139,8 @@ def test_captions_of_one_image_stay_on_one_side_of_the_split(monkeypatch):
     JoinedSpaces().fit(image, text, ids)
     assert len(sides) == 2 and sides[1] == set(range(60))
     fitted = {i // 3 for i in sides[0]}
-    assert len(fitted) == 16 and len(sides[0]) == 48    # whole images only
-    JoinedSpaces().fit(image, text)    # the broken twin: rows split without ids
+    assert len(fitted) == 16 and len(sides[0]) == 48  # whole images only
+    JoinedSpaces().fit(image, text)  # the broken twin: rows split without ids
     assert len({i // 3 for i in sides[2]}) > 16
 
 

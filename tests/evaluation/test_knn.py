@@ -34,13 +34,13 @@ def test_equals_the_loop(clouds, k):
 
 
 def test_the_weights_matter(clouds):
-    unweighted = looped_knn(*clouds, 60, 0.07, weighted=False)    # the broken twin
+    unweighted = looped_knn(*clouds, 60, 0.07, weighted=False)  # the broken twin
     assert knn(*clouds, k=60)["accuracy"] != pytest.approx(unweighted, abs=1e-3)
 
 
 def test_order_and_chunks_change_nothing_even_with_ties(clouds, monkeypatch):
     train, train_labels, test, test_labels = clouds
-    train, test = np.round(train), np.round(test) + 0.1    # many equal rows
+    train, test = np.round(train), np.round(test) + 0.1  # many equal rows
     order = np.random.default_rng(0).permutation(len(train))
     before = knn(train, train_labels, test, test_labels, k=5)
     assert knn(train[order], train_labels[order], test, test_labels, k=5) == pytest.approx(before, abs=1e-12)
@@ -54,7 +54,7 @@ def test_a_collapsed_encoder_predicts_the_largest_class():
     found = knn(np.ones((100, 3)), train_labels, np.ones((60, 3)), test_labels)
     assert found == {"accuracy": pytest.approx(10 / 60, abs=1e-12), "balanced_accuracy": 0.5}
     twin = looped_knn(np.ones((100, 3)), train_labels, np.ones((60, 3)), test_labels, 20, 0.07)
-    assert twin == pytest.approx(50 / 60)    # the broken twin takes the first 20 rows
+    assert twin == pytest.approx(50 / 60)  # the broken twin takes the first 20 rows
 
 
 def test_neighbours_tied_for_the_last_place_share_it():

@@ -41,7 +41,7 @@ def test_never_sees_the_test_rows():
     assert both["c"] == half["c"] == far["c"]
     assert both["accuracy"] == pytest.approx((half["accuracy"] + far["accuracy"]) / 2, abs=1e-12)
 
-    def leaky(others):    # the broken twin
+    def leaky(others):  # the broken twin
         every = np.concatenate([x, others])
         mean, deviation = every.mean(axis=0), every.std(axis=0)
         model = LogisticRegression(C=half["c"]).fit((x - mean) / deviation, y)
@@ -55,7 +55,7 @@ def test_test_labels_do_not_choose_the_penalty():
     chosen = {linear_probe(x, y, test_x, labels)["c"] for labels in (test_y, (test_y + 1) % 3, test_y * 0)}
     assert len(chosen) == 1
     best = max(STRENGTHS, key=lambda c: linear_probe(x, y, test_x, test_y, strengths=[c])["accuracy"])
-    assert chosen != {best}    # choosing on the test set would have taken another
+    assert chosen != {best}  # choosing on the test set would have taken another
 
 
 def test_the_split_takes_from_each_class_and_empties_none():
@@ -69,7 +69,7 @@ def test_the_split_takes_from_each_class_and_empties_none():
 def test_rare_unknown_and_named_classes():
     x, y = rows(60, 4, 0)
     names = np.array(["ant", "bee", "cat"])[y]
-    names[0] = "dodo"    # one row only
+    names[0] = "dodo"  # one row only
     test_names = np.array(["ant", "bee", "emu"])
     found = linear_probe(x, names, x[1:4], test_names)
     assert 0 <= found["balanced_accuracy"] <= 2 / 3

@@ -38,7 +38,7 @@ def test_markdown():
 
 
 def test_the_deviation_is_that_of_a_sample():
-    assert "50.0 ± 14.1" in table([Row("two", {"a": [0.4, 0.6]})], ["a"])    # 10.0 would be the population's
+    assert "50.0 ± 14.1" in table([Row("two", {"a": [0.4, 0.6]})], ["a"])  # 10.0 would be the population's
 
 
 def test_unequal_numbers_of_seeds_stand_in_the_cells():

@@ -28,7 +28,7 @@ def test_prompts_are_normalised_before_they_are_averaged():
 
     averaged_first = encode([template.replace("{}", "cat") for template in TEMPLATES]).mean(axis=0)
     averaged_first /= np.linalg.norm(averaged_first)
-    assert np.abs(averaged_first - found[0]).max() > 0.25    # the broken twin
+    assert np.abs(averaged_first - found[0]).max() > 0.25  # the broken twin
 
 
 def test_the_nearest_class_wins_and_classes_weigh_alike():
@@ -42,7 +42,7 @@ def test_equal_classes_share_the_credit():
     image = np.random.default_rng(0).normal(size=(20, 3))
     found = zero_shot(image, np.ones((4, 3)), np.zeros(20, dtype=int))
     assert found["accuracy"] == pytest.approx(0.25, abs=1e-12)
-    flattered = (np.argmax(image @ np.ones((3, 4)), axis=1) == 0).mean()    # the broken twin
+    flattered = (np.argmax(image @ np.ones((3, 4)), axis=1) == 0).mean()  # the broken twin
     assert flattered > 0.5
 
 

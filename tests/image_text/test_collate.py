@@ -30,8 +30,16 @@ def collator(**options) -> PairCollate:
 
 
 def some_rows(count: int, side: int = 16) -> list[dict]:
-    return [{"id": 100 + i, "image": picture(i, side), "captions": [f"caption {k} of {i}" for k in range(3)],
-             "label": None, "base": i} for i in range(count)]
+    return [
+        {
+            "id": 100 + i,
+            "image": picture(i, side),
+            "captions": [f"caption {k} of {i}" for k in range(3)],
+            "label": None,
+            "base": i,
+        }
+        for i in range(count)
+    ]
 
 
 def some_seeds(count: int) -> np.ndarray:
@@ -59,15 +67,18 @@ def test_a_row_is_a_function_of_its_own_seed(options, monkeypatch):
 def test_shapes_and_types():
     batch = collator()(some_rows(5), some_seeds(5))
     assert {key: (tuple(value.shape), value.dtype) for key, value in batch.items()} == {
-        "pixel_values": ((5, 3, 16, 16), torch.float32), "input_ids": ((5, 6), torch.int64),
-        "attention_mask": ((5, 6), torch.int64), "ids": ((5,), torch.int64)}
+        "pixel_values": ((5, 3, 16, 16), torch.float32),
+        "input_ids": ((5, 6), torch.int64),
+        "attention_mask": ((5, 6), torch.int64),
+        "ids": ((5,), torch.int64),
+    }
     assert batch["ids"].tolist() == [100, 101, 102, 103, 104]
 
 
 def test_captions_are_drawn_in_training_and_the_first_in_evaluation():
     rows, collate = some_rows(1) * 300, collator()
     drawn = collate(rows, some_seeds(300))["input_ids"][:, 1]
-    counts = torch.bincount(drawn)[WORDS.index("0"):]
+    counts = torch.bincount(drawn)[WORDS.index("0") :]
     assert len(counts) == 3 and counts.min() > 70
     assert (collate(rows)["input_ids"][:, 1] == WORDS.index("0")).all()
 
@@ -104,10 +115,10 @@ def test_a_shift_moves_over_white():
     batch = collate([black] * 200, some_seeds(200))["pixel_values"]
     white, dark = collate.pixels([Image.new("RGB", (1, 1), colour) for colour in ("white", "black")])[:, 0, 0, 0]
     assert ((batch[:, 0] - white).abs().minimum((batch[:, 0] - dark).abs()) < 1e-5).all()
-    inked = (batch[:, 0] < 0).float()    # (n, h, w)
+    inked = (batch[:, 0] < 0).float()  # (n, h, w)
     assert inked.mean((1, 2)).min() == (12 / 16) ** 2 and inked.mean((1, 2)).max() == 1
     for corner in (inked[:, 0, 0], inked[:, 0, -1], inked[:, -1, 0], inked[:, -1, -1]):
-        assert 0.15 < corner.mean() < 0.5    # moved to all sides
+        assert 0.15 < corner.mean() < 0.5  # moved to all sides
 
 
 def test_crops_of_photographs():
@@ -115,7 +126,7 @@ def test_crops_of_photographs():
     rows = [{**some_rows(1)[0], "image": Image.fromarray(ramp)}] * 200
     widths = []
     for view in collator(min_area=0.5)(rows, some_seeds(200))["pixel_values"][:, 0]:
-        assert (view.std(0) < 1e-5).all()    # a column of the ramp stays one value: no white came in
+        assert (view.std(0) < 1e-5).all()  # a column of the ramp stays one value: no white came in
         widths.append(float(view[0, -1] - view[0, 0]))
     assert max(widths) > 1.5 * min(widths) > 0
     flips = collator(min_area=0.5, flip=True)(rows, some_seeds(200))["pixel_values"][:, 0]
@@ -131,7 +142,7 @@ def test_a_bad_image_gives_its_place_to_the_next_row(caplog):
         batch = collate(rows, some_seeds(5))
     assert batch["ids"].tolist() == [100, 101, 103, 103, 100]
     assert collate.bad == {"truncated or damaged": 1, "not a picture": 1} and "image 102" in caplog.text
-    assert batch["input_ids"][2, 3] == WORDS.index("3")    # the caption goes with the image
+    assert batch["input_ids"][2, 3] == WORDS.index("3")  # the caption goes with the image
     assert torch.equal(batch["pixel_values"][:2], collator(shift=0.25)(some_rows(5), some_seeds(5))["pixel_values"][:2])
 
 

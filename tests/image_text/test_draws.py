@@ -49,7 +49,7 @@ def test_numbers_are_uniform_and_columns_unrelated():
         draws = uniform(seeds, 3)
         assert (draws >= 0).all() and (draws < 1).all()
         for column in draws.T:
-            assert chi_square(column, 100) < 150    # 99 degrees of freedom: 1 in 1,000 exceeds 149
+            assert chi_square(column, 100) < 150  # 99 degrees of freedom: 1 in 1,000 exceeds 149
         related = np.corrcoef(np.concatenate([draws, np.roll(draws, 1, axis=0)], axis=1).T)
-        assert np.abs(related - np.eye(6)).max() < 0.03    # 4 standard errors
+        assert np.abs(related - np.eye(6)).max() < 0.03  # 4 standard errors
     assert chi_square(uniform(np.arange(20_000, dtype=np.uint64), 1)[:, 0] ** 1.1, 100) > 150

@@ -68,7 +68,7 @@ def test_sixteen_bits_keep_the_upper_eight():
 
 def test_exif_orientation_is_applied():
     exif = Image.Exif()
-    exif[0x0112] = 6    # the camera was turned: rotate by 270 degrees
+    exif[0x0112] = 6  # the camera was turned: rotate by 270 degrees
     wide = photo().crop((0, 0, 64, 32))
     decoded = decode(encoded(wide, "PNG", exif=exif), 0)
     assert decoded.size == (32, 64)
@@ -90,13 +90,14 @@ def test_damage_is_named(tmp_path):
         decode(data, 0)
     assert cause(b"") == "empty file"
     assert cause(b"no picture at all") == "not a picture"
-    assert cause(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n") == "not a picture"    # never run
+    assert cause(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n") == "not a picture"  # never run
     assert cause(tmp_path / "missing.png") == "no such file"
     assert cause(tmp_path) == "no such file"
 
 
 def png_header(width: int, height: int) -> bytes:
     """A PNG that promises width x height white pixels and holds none."""
+
     def chunk(name: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
@@ -108,11 +109,11 @@ def test_bombs_are_refused_from_the_header(monkeypatch):
     loads = []
     load = ImageFile.ImageFile.load
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: loads.append(image.size) or load(image))
-    for width, height in ((9000, 8000), (13_000, 13_000), (60_000, 60_000)):    # silent, warning and error in Pillow
+    for width, height in ((9000, 8000), (13_000, 13_000), (60_000, 60_000)):  # silent, warning and error in Pillow
         assert cause(png_header(width, height)) == "too many pixels"
-    assert cause(png_header(200_000, 10)) == "too long and thin"    # with a short side of 224 the long one is 4.5 M
-    assert not loads    # no memory was taken for pixels
-    assert cause(png_header(900, 800)) == "truncated or damaged"    # an honest size is decoded, and found empty
+    assert cause(png_header(200_000, 10)) == "too long and thin"  # with a short side of 224 the long one is 4.5 M
+    assert not loads  # no memory was taken for pixels
+    assert cause(png_header(900, 800)) == "truncated or damaged"  # an honest size is decoded, and found empty
     assert loads == [(900, 800)]
 
 

@@ -24,7 +24,7 @@ def rows(pairs):
 
 def test_counts(pairs, rows):
     unique = pairs.counts["unique"]
-    assert 3650 < unique < 3665    # 3,657; other versions of FreeType may round a line otherwise
+    assert 3650 < unique < 3665  # 3,657; other versions of FreeType may round a line otherwise
     assert pairs.counts == {"rows": 3778, "unique": unique, "dropped": {}, "train": unique - 400, "test": 400}
     assert sorted(row["id"] for row in rows) == list(range(unique))
     # A sequence that the layout cannot join is drawn as its parts or as a box, and many rows would be alike.
@@ -33,12 +33,12 @@ def test_counts(pairs, rows):
 
 
 def test_drawings_are_whole_and_on_white(rows):
-    pictures = np.stack([np.asarray(decode(row["image"], row["id"])) for row in rows])    # (n, 48, 48, 3)
+    pictures = np.stack([np.asarray(decode(row["image"], row["id"])) for row in rows])  # (n, 48, 48, 3)
     assert pictures.shape[1:] == (48, 48, 3)
-    assert (pictures[:, 0, 0] == 255).mean() > 0.99    # corners
-    edges = np.stack([pictures[:, 0], pictures[:, -1], pictures[:, :, 0], pictures[:, :, -1]], 1)    # (n, 4, 48, 3)
-    assert ((edges < 128).any((1, 2, 3))).mean() < 0.01    # nothing dark is cut off
-    assert (pictures < 250).any(-1).mean((1, 2)).min() > 0.05    # nothing is blank: every emoji has ink
+    assert (pictures[:, 0, 0] == 255).mean() > 0.99  # corners
+    edges = np.stack([pictures[:, 0], pictures[:, -1], pictures[:, :, 0], pictures[:, :, -1]], 1)  # (n, 4, 48, 3)
+    assert ((edges < 128).any((1, 2, 3))).mean() < 0.01  # nothing dark is cut off
+    assert (pictures < 250).any(-1).mean((1, 2)).min() > 0.05  # nothing is blank: every emoji has ink
 
 
 def test_captions(pairs, rows):
@@ -46,18 +46,18 @@ def test_captions(pairs, rows):
     assert captions["hourglass"]["captions"][0] == "hourglass"
     assert captions["police officer, dark skin tone"]["base"] == captions["police officer"]["base"]
     assert captions["police officer"]["base"] != captions["woman police officer"]["base"]
-    assert captions["norway flag"]["id"] == captions["svalbard & jan mayen flag"]["id"]    # one drawing
+    assert captions["norway flag"]["id"] == captions["svalbard & jan mayen flag"]["id"]  # one drawing
     assert "couple with heart: woman, man, light skin tone and light skin tone" in captions
     assert all(row["captions"] and len(set(row["captions"])) == len(row["captions"]) for row in rows)
     firsts = [row["captions"][0] for row in rows]
-    assert len(set(firsts)) == len(firsts)    # what evaluation asks for is never ambiguous
+    assert len(set(firsts)) == len(firsts)  # what evaluation asks for is never ambiguous
 
 
 def test_classes(pairs, rows):
     assert len(pairs.classes) == len(pairs.class_words) == 9 and "Component" not in pairs.classes
     assert {row["label"] for row in rows} == set(range(9))
     captions = {caption for row in rows for caption in row["captions"]}
-    assert not captions & {name.lower() for name in pairs.classes}    # the carp streamer is called "flags" upstream
+    assert not captions & {name.lower() for name in pairs.classes}  # the carp streamer is called "flags" upstream
     assert "skin tone" not in {word for words in pairs.class_words for word in words}
     assert {"animal bird", "plant flower"} <= set(pairs.class_words[pairs.classes.index("Animals & Nature")])
 

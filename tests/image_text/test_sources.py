@@ -52,7 +52,7 @@ def test_image_folder(tmp_path):
     assert row["captions"] == ["caption 0 of 4", "caption 1 of 4"] and row["label"] == 2
     assert same_pixels(row, 4) and not same_pixels(row, 3)
     assert [row["id"] for row in pairs.train.__getitems__([2, 0])] == [pairs.train[2]["id"], pairs.train[0]["id"]]
-    pickle.loads(pickle.dumps(pairs.train))[0]    # loader workers get it so where processes are not forked
+    pickle.loads(pickle.dumps(pairs.train))[0]  # loader workers get it so where processes are not forked
 
 
 def test_parquet_with_lists_of_captions(tmp_path):
@@ -62,9 +62,14 @@ def test_parquet_with_lists_of_captions(tmp_path):
         "extra": [f"c {i}" for i in range(6)],
         "y": [i % 2 for i in range(6)],
     }
-    features = datasets.Features({
-        "picture": datasets.Image(), "names": datasets.List(datasets.Value("string")),
-        "extra": datasets.Value("string"), "y": datasets.ClassLabel(names=["even", "odd"])})
+    features = datasets.Features(
+        {
+            "picture": datasets.Image(),
+            "names": datasets.List(datasets.Value("string")),
+            "extra": datasets.Value("string"),
+            "y": datasets.ClassLabel(names=["even", "odd"]),
+        }
+    )
     table = datasets.Dataset.from_dict(cells, features=features)
     table.to_parquet(tmp_path / "a.parquet")
     pairs = load(
@@ -82,8 +87,15 @@ def test_webdataset_with_text_json_and_hostile_members(tmp_path):
         def __reduce__(self):
             return open, (str(trap), "w")
 
-    samples = [{"png": png(i), "txt": f"t {i}".encode(), "json": json.dumps({"deep": {"name": f"j {i}"}}).encode(),
-                "pkl": pickle.dumps(Trap())} for i in range(6)]
+    samples = [
+        {
+            "png": png(i),
+            "txt": f"t {i}".encode(),
+            "json": json.dumps({"deep": {"name": f"j {i}"}}).encode(),
+            "pkl": pickle.dumps(Trap()),
+        }
+        for i in range(6)
+    ]
     shard = webdataset(tmp_path / "a.tar", samples)
     with tarfile.open(shard, "a") as tar:
         link = tarfile.TarInfo("0007.png")
@@ -105,15 +117,19 @@ def test_tables_of_paths(tmp_path):
     lines = [{"image": f"images/{i}.png", "text": [f"name {i}"]} for i in range(6)]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     tables = [load(options(tmp_path / name)) for name in ("a.csv", "a.jsonl")]
-    assert tables[0].fingerprint == tables[1].fingerprint    # the same contents
+    assert tables[0].fingerprint == tables[1].fingerprint  # the same contents
     assert same_pixels(by_caption(tables[0])["name 4"], 4)
 
 
 def test_repeated_bytes_are_one_image_and_an_id_column_wins(tmp_path):
-    cells = {"image": [{"bytes": png(i % 4), "path": None} for i in range(8)], "text": [f"name {i}" for i in range(8)],
-             "key": [str(i) for i in range(8)]}
+    cells = {
+        "image": [{"bytes": png(i % 4), "path": None} for i in range(8)],
+        "text": [f"name {i}" for i in range(8)],
+        "key": [str(i) for i in range(8)],
+    }
     features = datasets.Features(
-        {"image": datasets.Image(), "text": datasets.Value("string"), "key": datasets.Value("string")})
+        {"image": datasets.Image(), "text": datasets.Value("string"), "key": datasets.Value("string")}
+    )
     datasets.Dataset.from_dict(cells, features=features).to_parquet(tmp_path / "a.parquet")
     assert load(options(tmp_path / "a.parquet")).counts["unique"] == 4
     assert load(options(tmp_path / "a.parquet", id_column="key")).counts["unique"] == 8
@@ -243,14 +259,22 @@ def test_fingerprints_follow_the_contents(tmp_path):
     folder = image_folder(tmp_path / "d", 6)
     config = options(folder)
     prints = {load(config).fingerprint}
-    prints.add(load(dataclasses.replace(config, check_images=0)).fingerprint)    # not what the data is
+    prints.add(load(dataclasses.replace(config, check_images=0)).fingerprint)  # not what the data is
     # Another process, where Python's own hashes differ.
-    code = ("import sys; from modalities.image_text.config import DataConfig; "
-            "from modalities.image_text.sources import load; "
-            "print(load(DataConfig(source=sys.argv[1], held_out=2)).fingerprint)")
-    prints.add(subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True,
-                              env={"HF_DATASETS_CACHE": str(tmp_path / "other"), "HF_HUB_OFFLINE": "1",
-                                   "PYTHONPATH": ":".join(sys.path)}).stdout.strip())
+    code = (
+        "import sys; from modalities.image_text.config import DataConfig; "
+        "from modalities.image_text.sources import load; "
+        "print(load(DataConfig(source=sys.argv[1], held_out=2)).fingerprint)"
+    )
+    prints.add(
+        subprocess.run(
+            [sys.executable, "-c", code, str(folder)],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"HF_DATASETS_CACHE": str(tmp_path / "other"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": ":".join(sys.path)},
+        ).stdout.strip()
+    )
     assert len(prints) == 1
     assert load(dataclasses.replace(config, split_seed=1)).fingerprint not in prints
     (folder / "metadata.csv").write_text((folder / "metadata.csv").read_text().replace("of 3", "of three"))

@@ -13,7 +13,7 @@ from tests.reference import contrastive as reference
 
 N, D = 6, 4
 IDS = torch.tensor([0, 1, 0, 2, 3, 3])
-LABELS = torch.tensor([0, 1, 0, 2, 1, 0])    # the third has no positive
+LABELS = torch.tensor([0, 1, 0, 2, 1, 0])  # the third has no positive
 
 
 def rows(seed: int, n: int = N, d: int = D) -> Tensor:
@@ -162,15 +162,15 @@ def test_broken_nt_xent_is_caught(twin: Callable[..., Tensor]) -> None:
 
 def test_broken_clip_is_caught() -> None:
     truth = reference.clip(X.tolist(), Y.tolist(), math.log(5.0), IDS.tolist())
-    assert not close(contrastive.clip(X, Y, LOG_SCALE), truth)    # captions of one image as negatives
-    assert not close(contrastive.clip(X, Y, LOG_SCALE.exp(), IDS), truth)    # scale instead of its logarithm
+    assert not close(contrastive.clip(X, Y, LOG_SCALE), truth)  # captions of one image as negatives
+    assert not close(contrastive.clip(X, Y, LOG_SCALE.exp(), IDS), truth)  # scale instead of its logarithm
     one_way = contrastive.info_nce(X, Y, 1 / LOG_SCALE.exp(), None, IDS[:, None] == IDS)
     assert not close(one_way, truth)
 
 
 def test_broken_siglip_and_sup_con_are_caught() -> None:
     truth = reference.siglip(X.tolist(), Y.tolist(), math.log(5.0), -1.5, IDS.tolist())
-    assert not close(contrastive.siglip(X, Y, LOG_SCALE, BIAS, IDS) / N, truth)    # mean over pairs
+    assert not close(contrastive.siglip(X, Y, LOG_SCALE, BIAS, IDS) / N, truth)  # mean over pairs
     assert not close(contrastive.siglip(X, Y, LOG_SCALE, -BIAS, IDS), truth)
     lone_anchor_counted = contrastive.sup_con(X, LABELS, 0.3) * (N - 1) / N
     assert not close(lone_anchor_counted, reference.sup_con(X.tolist(), LABELS.tolist(), 0.3))
@@ -190,7 +190,7 @@ def test_full_precision_under_autocast() -> None:
         inside = contrastive.clip(x, y, scale)
         bf16 = F.cross_entropy(100 * F.normalize(x, dim=1) @ F.normalize(y, dim=1).T, torch.arange(N))
     assert inside.dtype == torch.float32 and inside == outside
-    assert bf16.dtype == torch.float32 and abs(bf16 - contrastive.info_nce(x, y, 0.01)) > 1e-3    # what is avoided
+    assert bf16.dtype == torch.float32 and abs(bf16 - contrastive.info_nce(x, y, 0.01)) > 1e-3  # what is avoided
     assert contrastive.clip(x.bfloat16(), y.bfloat16(), scale).dtype == torch.float32
     assert contrastive.clip(X, Y, scale).dtype == torch.float64
 

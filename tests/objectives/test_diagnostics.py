@@ -42,7 +42,7 @@ def test_both_can_be_trained_on() -> None:
 
 def test_effective_rank() -> None:
     basis = torch.eye(5, dtype=torch.float64)
-    assert close(diagnostics.effective_rank(basis), 4.0)    # centring takes one of five equal directions
+    assert close(diagnostics.effective_rank(basis), 4.0)  # centring takes one of five equal directions
     assert close(diagnostics.effective_rank(torch.cat([basis, -basis])), 5.0)
     line = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None] * torch.tensor([1.0, 2.0, 3.0])
     assert close(diagnostics.effective_rank(line), 1.0)

@@ -107,7 +107,7 @@ def test_nce_recovers_an_unnormalised_model() -> None:
     """At the data's true distribution the expected gradient with respect to every score vanishes."""
     data, noise = torch.tensor([0.5, 0.3, 0.2]).double(), torch.tensor([0.2, 0.3, 0.5]).double()
     score, k = data.log().requires_grad_(), 4
-    drawn = torch.cartesian_prod(*[torch.arange(3)] * (k + 1))    # every way to draw one datum and k noise samples
+    drawn = torch.cartesian_prod(*[torch.arange(3)] * (k + 1))  # every way to draw one datum and k noise samples
     first, others = drawn[:, 0], drawn[:, 1:]
     weight = data[first] * noise[others].prod(dim=1)
 
@@ -120,7 +120,7 @@ def test_nce_recovers_an_unnormalised_model() -> None:
         return gradient.abs().max()
 
     assert expected_gradient(0.0) < 1e-12
-    assert expected_gradient(0.1) > 1e-3    # scores of data that are not the same model's as those of noise
+    assert expected_gradient(0.1) > 1e-3  # scores of data that are not the same model's as those of noise
 
 
 def test_broken_twins_are_caught() -> None:
@@ -140,14 +140,14 @@ def test_broken_twins_are_caught() -> None:
     assert not close(metric.soft_nearest_neighbor(X, LABELS, 1.0), CASES["soft_nearest_neighbor"][2]())
     assert not close(metric.margin_contrastive(X, Y, ~SAME, 3.0), CASES["margin_contrastive"][2]())
     assert not close(metric.triplet(X, Z, Y, 1.0), CASES["triplet_squared"][2]())
-    assert not close(metric.n_pair(Y, X, 0.02), CASES["n_pair"][2]())    # the other direction
+    assert not close(metric.n_pair(Y, X, 0.02), CASES["n_pair"][2]())  # the other direction
     assert not close(CASES["triplet_plain"][2](), CASES["triplet_squared"][2]())
 
 
 @pytest.mark.parametrize("loss", [metric.lifted_structured, metric.soft_nearest_neighbor])
 def test_batches_without_comparison_cost_nothing(loss: Callable[..., Tensor]) -> None:
     z = rows(9)
-    value = loss(z, torch.arange(N))    # no positives at all
+    value = loss(z, torch.arange(N))  # no positives at all
     value.backward()
     assert value.item() == 0.0 and z.grad is not None and z.grad.abs().max() == 0.0
     # one class: soft nearest neighbours are all right, lifted has nothing to push away

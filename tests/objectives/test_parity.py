@@ -56,9 +56,9 @@ def batch_of(dtype: torch.dtype) -> Batch:
     generator = torch.Generator().manual_seed(1)
     batch = {name: torch.randn(N, INPUT, generator=generator, dtype=torch.float64).to(dtype) for name in "xyz"}
     batch["scores"] = torch.randn(N, 3, generator=generator, dtype=torch.float64).to(dtype)
-    batch["ids"] = torch.tensor([0, 1, 1, 2, 0, 3, 4, 3])    # shared within a rank and across ranks
-    batch["labels"] = torch.tensor([0, 1, 2, 0, 1, 0, 1, 3])    # the last of its class alone
-    batch["tokens"] = torch.tensor([0, -100, 2, -100, 1, 1, 0, 2])    # 2 to predict on one rank, 4 on the other
+    batch["ids"] = torch.tensor([0, 1, 1, 2, 0, 3, 4, 3])  # shared within a rank and across ranks
+    batch["labels"] = torch.tensor([0, 1, 2, 0, 1, 0, 1, 3])  # the last of its class alone
+    batch["tokens"] = torch.tensor([0, -100, 2, -100, 1, 1, 0, 2])  # 2 to predict on one rank, 4 on the other
     return batch
 
 
@@ -287,8 +287,8 @@ def test_broken_twins_are_caught(world: World, name: str, dtype: torch.dtype) ->
     truth = run(LOSSES[right], dtype)
     for numbers, _ in world:
         assert difference(numbers[name, dtype, False], truth) > LIMITS[dtype]
-    if name not in ("ids that differ between ranks",):    # a mistake of the batch, not of the collective
-        assert difference(run(broken, dtype), truth) < LIMITS[dtype]    # and on one process none of them shows
+    if name not in ("ids that differ between ranks",):  # a mistake of the batch, not of the collective
+        assert difference(run(broken, dtype), truth) < LIMITS[dtype]  # and on one process none of them shows
 
 
 def test_a_slice_put_back_scales_the_encoder_and_not_the_temperature(world: World) -> None:

@@ -16,7 +16,7 @@ LOGITS, HIDDEN = rows(0, N * T, C), rows(1, N * T, D)
 WEIGHT, BIAS = rows(2, C, D), rows(3, 1, C).detach()[0].requires_grad_()
 TOKENS = torch.randint(0, C, (N, T), generator=torch.Generator().manual_seed(4))
 LABELS = TOKENS.masked_fill(torch.rand(N, T, generator=torch.Generator().manual_seed(5)) < 0.6, -100)
-MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 1, 1, 1]])    # whole, padded right, padded left
+MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 1, 1, 1]])  # whole, padded right, padded left
 
 
 def test_masked_equals_the_loop() -> None:
@@ -24,7 +24,7 @@ def test_masked_equals_the_loop() -> None:
     slow_total, slow_count = reference.cross_entropy(LOGITS.tolist(), LABELS.flatten().tolist())
     assert close(total, slow_total) and count.item() == slow_count and count.dtype == torch.long
     everywhere, _ = predictive.masked_cross_entropy(LOGITS.view(N, T, C), TOKENS)
-    assert not close(everywhere, slow_total)    # broken: predicts the tokens that were not masked, too
+    assert not close(everywhere, slow_total)  # broken: predicts the tokens that were not masked, too
 
 
 def test_next_token_equals_the_loop() -> None:
@@ -112,7 +112,7 @@ def test_autocast() -> None:
         fused, _ = predictive.linear_cross_entropy(hidden, weight, labels)
         plain, _ = predictive.masked_cross_entropy(hidden, labels, lambda x: F.linear(x, weight))
     assert fused.dtype == plain.dtype == torch.float32
-    assert abs(fused - plain) < 1e-5 and fused != exact    # the head in bf16, the softmax not
+    assert abs(fused - plain) < 1e-5 and fused != exact  # the head in bf16, the softmax not
     (gradient,) = torch.autograd.grad(fused, hidden)
     assert gradient.dtype == torch.float32
 

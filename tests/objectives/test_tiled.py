@@ -81,7 +81,9 @@ def test_info_nce(dtype: torch.dtype, n: int, m: int, tile: int, normalize: bool
         lambda q, k, t: tiled.info_nce(
             q, k, t, positive, query_ids=query_ids, key_ids=key_ids, normalize=normalize, tile=tile
         ),
-        queries, keys, t,
+        queries,
+        keys,
+        t,
     )
     plain = with_gradients(
         lambda q, k, t: contrastive.info_nce(q, k, t, positive, ignore, normalize=normalize), queries, keys, t
@@ -244,9 +246,9 @@ def metered(loss: Callable[..., Tensor], n: int, d: int) -> Meter:
 def test_memory_grows_with_the_rows_and_not_with_their_square(loss: Callable[..., Tensor]) -> None:
     n, d = 512, 8
     small, large = metered(loss, n // 4, d), metered(loss, n, d)
-    assert large.largest <= 2 * n * d * 4    # two views of the embeddings are the largest thing there is
+    assert large.largest <= 2 * n * d * 4  # two views of the embeddings are the largest thing there is
     assert large.peak < 4.2 * small.peak
-    assert large.peak < n * n * 4 / 4    # a quarter of what one matrix of logits takes
+    assert large.peak < n * n * 4 / 4  # a quarter of what one matrix of logits takes
 
 
 def test_the_meter_sees_the_plain_form() -> None:

@@ -26,7 +26,7 @@ def draw(number: int) -> tuple[Image.Image, str, str]:
     pixels[y : y + 10, x : x + (10 if shape != "bar" else 4)] = COLOURS[colour]
     if shape == "frame":
         pixels[y + 3 : y + 7, x + 3 : x + 7] = 255
-    pixels[15, 15] = number % 256    # no two pictures are equal
+    pixels[15, 15] = number % 256  # no two pictures are equal
     return Image.fromarray(pixels), colour, shape
 
 
@@ -52,7 +52,10 @@ def write_shards(folder: Path, split: str, numbers: range, shards: int) -> None:
                 image, colour, shape = draw(number)
                 buffer = io.BytesIO()
                 image.save(buffer, "PNG")
-                for name, content in ((f"{number:04}.png", buffer.getvalue()), (f"{number:04}.txt", f"a {colour} {shape}".encode())):
+                for name, content in (
+                    (f"{number:04}.png", buffer.getvalue()),
+                    (f"{number:04}.txt", f"a {colour} {shape}".encode()),
+                ):
                     member = tarfile.TarInfo(name)
                     member.size = len(content)
                     tar.addfile(member, io.BytesIO(content))

@@ -14,6 +14,7 @@ from recipes.run import read_options
 from tests.recipes.shapes import draw_folder, tiny, write_shards
 from trainers.hub.check import verify
 
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[clip.Config, Path]:
     place = tmp_path_factory.mktemp("clip")
@@ -44,7 +45,7 @@ def test_leaves_a_table_and_everything_promised(finished: tuple[clip.Config, Pat
 
 def test_stock_classes_load_it_where_this_project_is_not(finished: tuple[clip.Config, Path]) -> None:
     _, out = finished
-    result = verify(out)    # a fresh process that cannot import the project
+    result = verify(out)  # a fresh process that cannot import the project
     assert result.difference <= 1e-6 and {"image_embeds", "text_embeds"} <= set(result.outputs)
     model, processor = CLIPModel.from_pretrained(out / "model"), CLIPProcessor.from_pretrained(out / "model")
     picture = Image.new("RGB", (20, 30), "red")
@@ -67,7 +68,7 @@ def test_a_run_ends_well_without_a_hub(
     finished: tuple[clip.Config, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config, _ = finished
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")    # nobody listens there
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
     monkeypatch.setenv("HF_TOKEN", "hf_canary")
     clip.main(dataclasses.replace(config, publish="user/shapes"))
     said = capsys.readouterr().out

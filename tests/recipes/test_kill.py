@@ -56,7 +56,7 @@ def test_three_kills_change_nothing(tmp_path: Path, processes: int) -> None:
     source = draw_folder(tmp_path / "shapes", 64)
     assert launch(program, source, tmp_path / "whole", 0, processes) == 0
     chance = random.Random(processes)
-    for _ in range(3):    # each kill comes at some step after the one resumed from
+    for _ in range(3):  # each kill comes at some step after the one resumed from
         assert launch(program, source, tmp_path / "killed", chance.randint(3, 4), processes) != 0
     assert launch(program, source, tmp_path / "killed", 0, processes) == 0
     whole, killed = metrics_of(tmp_path / "whole"), metrics_of(tmp_path / "killed")

@@ -118,7 +118,7 @@ def lifted_structured(z: Rows, labels: list[int], margin: float) -> float:
 def soft_nearest_neighbor(z: Rows, labels: list[int], temperature: float) -> float:
     losses = []
     for i in range(len(z)):
-        weight = {k: exp(-distance(z[i], z[k]) ** 2 / temperature) for k in range(len(z)) if k != i}
+        weight = {k: exp(-(distance(z[i], z[k]) ** 2) / temperature) for k in range(len(z)) if k != i}
         same = sum(w for k, w in weight.items() if labels[k] == labels[i])
         if same > 0:
             losses.append(-log(same / sum(weight.values())))

@@ -54,7 +54,12 @@ class Plan:
 
     def config(self) -> TrainConfig:
         options = {
-            "batch_size": 8, "epochs": 4.0, "lr": 0.05, "log_every": 1, "save_every": 3, "tracker": "none",
+            "batch_size": 8,
+            "epochs": 4.0,
+            "lr": 0.05,
+            "log_every": 1,
+            "save_every": 3,
+            "tracker": "none",
             "timeout": 30.0,
         }
         return TrainConfig(out=self.out, **(options | self.cfg))
@@ -112,7 +117,7 @@ def start(plan: Plan, processes: int = 1, then: Callable[[Plan], Any] = execute)
     ranks = [_server.Process(target=_rank, args=(then, plan, rank, processes, port)) for rank in range(processes)]
     for process in ranks:
         process.start()
-    return ranks    # type: ignore[return-value]
+    return ranks  # type: ignore[return-value]
 
 
 def finish(ranks: list[BaseProcess], timeout: float = 60.0) -> list[int]:
@@ -123,7 +128,7 @@ def finish(ranks: list[BaseProcess], timeout: float = 60.0) -> list[int]:
             ended = connection.wait(list(running), timeout=timeout)
             assert ended, f"{len(running)} of {len(ranks)} processes were still running after {timeout} s"
             for sentinel in ended:
-                process = running.pop(int(sentinel))    # type: ignore[arg-type]
+                process = running.pop(int(sentinel))  # type: ignore[arg-type]
                 process.join()
                 if process.exitcode:
                     timeout = min(timeout, 15.0)
@@ -168,12 +173,17 @@ def _rank(then: Callable[[Plan], Any], plan: Plan, rank: int, processes: int, po
     os.dup2(log, 1)
     os.dup2(log, 2)
     torch.set_num_threads(1)
-    multiprocessing.set_start_method("fork", force=True)    # for loader workers, as in a run of its own
+    multiprocessing.set_start_method("fork", force=True)  # for loader workers, as in a run of its own
     if processes > 1:
         os.environ |= {
-            "RANK": str(rank), "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes),
-            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1",
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(processes),
+            "LOCAL_WORLD_SIZE": str(processes),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "GLOO_SOCKET_IFNAME": "lo",
+            "OMP_NUM_THREADS": "1",
         }
     try:
         outcome = then(plan)

@@ -26,7 +26,7 @@ Optimizer = torch.optim.Optimizer
 def trained(steps: int = 3, optimizer: str = "adamw", seed: int = 0) -> tuple[Single, Optimizer]:
     torch.manual_seed(seed)
     task = Single()
-    own = build_optimizer(task, TrainConfig(optimizer=optimizer))    # type: ignore[arg-type]
+    own = build_optimizer(task, TrainConfig(optimizer=optimizer))  # type: ignore[arg-type]
     for _ in range(steps):
         update(task, own)
     return task, own
@@ -66,7 +66,7 @@ def test_everything_comes_back_bit_for_bit(tmp_path: Path, optimizer: str) -> No
     wanted, wanted_slots = state_of(task), slots(task, own)
     assert "drift" in wanted and "drift" not in task.state_dict()
     other, others = trained(5, optimizer, seed=9)
-    for tensor in (*other.parameters(), *other.buffers()):    # whatever there is, it must come back
+    for tensor in (*other.parameters(), *other.buffers()):  # whatever there is, it must come back
         tensor.data.add_(1.0)
     assert distance(wanted, state_of(other)) > 0.5
     (only,) = checkpoint.checkpoints(tmp_path)
@@ -154,7 +154,7 @@ def test_damaged_ones_do_not_count_among_those_kept(tmp_path: Path) -> None:
     for step in (2, 4):
         saved(tmp_path, step)
     (checkpoint.checkpoints(tmp_path)[0] / "state.json").write_text("")
-    saved(tmp_path, 3, keep=1)    # the run went on from 2
+    saved(tmp_path, 3, keep=1)  # the run went on from 2
     assert [c.name for c in checkpoint.checkpoints(tmp_path)] == ["step-00000003"]
     assert newest_whole(tmp_path) == 3
 
@@ -190,7 +190,7 @@ def test_a_kill_at_any_write_leaves_one_that_loads(tmp_path: Path, where: str) -
         if code == 0:
             break
         assert code == -9, said(plan)
-        saved(plan.out, 3, keep=1)    # the next save clears what was left
+        saved(plan.out, 3, keep=1)  # the next save clears what was left
         assert sorted(left.name for left in plan.out.iterdir()) == ["step-00000003"]
     assert code == 0 and len(after) > 2, "the fault must strike, and in the end there must be nothing left to strike"
     assert after == sorted(after) and after[-1] == 2
@@ -245,7 +245,7 @@ def test_space_is_asked_for_before_the_first_step(tmp_path: Path, monkeypatch: p
     task, own = trained(1)
     checkpoint.save(tmp_path / "sizes", 1, task, own, {}, main=True, keep=1)
     tensors = sum((tmp_path / "sizes" / "step-00000001" / name).stat().st_size for name in FILES[:2])
-    assert needed > 0.6 * tensors    # headers weigh much in so small a task
+    assert needed > 0.6 * tensors  # headers weigh much in so small a task
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2 * needed))
     folder.require_space(tmp_path, 2 * needed)
@@ -253,11 +253,11 @@ def test_space_is_asked_for_before_the_first_step(tmp_path: Path, monkeypatch: p
         folder.require_space(tmp_path, 2 * needed + 1)
     plan = Plan(tmp_path / "run", {"keep": 2, "steps": 6})
     with pytest.raises(ValueError, match=r"checkpoints need"):
-        execute(plan)    # three are needed for a start
+        execute(plan)  # three are needed for a start
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=3 * needed))
     execute(plan)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=needed))
-    execute(plan.but(cfg={"keep": 2, "steps": 6, "save_every": 2}))    # those on disk leave one to go
+    execute(plan.but(cfg={"keep": 2, "steps": 6, "save_every": 2}))  # those on disk leave one to go
 
 
 def test_a_run_passes_over_damage_and_says_so(tmp_path: Path) -> None:

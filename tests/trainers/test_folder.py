@@ -33,7 +33,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_data(
 def test_the_other_process_does_not_wait_for_one_that_was_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     plan = Plan(tmp_path / "file", task_options={"idle": False})
-    codes = fail(plan, 2)    # within 15 seconds of the first, or it fails
+    codes = fail(plan, 2)  # within 15 seconds of the first, or it fails
     assert 0 not in codes and "cannot be written" in said(plan)
 
 
@@ -62,11 +62,11 @@ def test_a_folder_is_held_by_one_run_and_free_when_it_is_killed(tmp_path: Path) 
         finish([holder])
     child = int((plan.out / "child").read_text())
     try:
-        os.kill(child, 0)    # still there, and still without a claim
+        os.kill(child, 0)  # still there, and still without a claim
         execute(plan)
     finally:
         os.kill(child, signal.SIGKILL)
-    claim(plan.out)    # again by the same process: nothing happens
+    claim(plan.out)  # again by the same process: nothing happens
 
 
 def test_what_made_a_run_is_written_down() -> None:

@@ -31,10 +31,10 @@ def closed_form(schedule: str, peak: float, final: float, warm: int, total: int)
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])
 @pytest.mark.parametrize(("warmup", "warm"), [(0.0, 0), (0.1, 10), (0.254, 25), (1.0, 100)])
 def test_rates_are_the_closed_form(schedule: str, warmup: float, warm: int) -> None:
-    cfg = TrainConfig(lr=0.3, schedule=schedule, warmup=warmup, final_lr=0.1)    # type: ignore[arg-type]
+    cfg = TrainConfig(lr=0.3, schedule=schedule, warmup=warmup, final_lr=0.1)  # type: ignore[arg-type]
     rates = [learning_rate(cfg, step, 100) for step in range(100)]
     assert rates == pytest.approx(closed_form(schedule, 0.3, 0.1, warm, 100), rel=0, abs=1e-12)
-    late = [learning_rate(cfg, min(step + 1, 99), 100) for step in range(100)]    # the broken twin: one step off
+    late = [learning_rate(cfg, min(step + 1, 99), 100) for step in range(100)]  # the broken twin: one step off
     if warm or schedule != "constant":
         assert late != pytest.approx(closed_form(schedule, 0.3, 0.1, warm, 100), rel=0, abs=1e-6)
 
@@ -89,9 +89,9 @@ def test_lars_is_the_loop(kind: str) -> None:
     weight = nn.Parameter(torch.randn(shape, generator=draw, dtype=torch.float64) * (kind != "zero"))
     slopes = [torch.randn(shape, generator=draw, dtype=torch.float64) for _ in range(5)]
     decay = 0.0 if kind == "vector" else 0.05
-    rows = lambda tensor: tensor.detach().reshape(-1, 4).tolist()    # noqa: E731
+    rows = lambda tensor: tensor.detach().reshape(-1, 4).tolist()  # noqa: E731
     wanted = lars_in_loops(rows(weight), [rows(s) for s in slopes], kind == "vector", decay)
-    undecayed = lars_in_loops(rows(weight), [rows(s) for s in slopes], kind == "vector", 0.1)    # the broken twin
+    undecayed = lars_in_loops(rows(weight), [rows(s) for s in slopes], kind == "vector", 0.1)  # the broken twin
     optimizer = LARS([{"params": [weight], "weight_decay": decay}], lr=0.1, momentum=0.9, trust=0.01)
     for slope in slopes:
         weight.grad = slope.clone()
@@ -104,6 +104,6 @@ def test_lars_is_the_loop(kind: str) -> None:
 def test_options_out_of_range_are_refused() -> None:
     for name, value in {"batch_size": 0, "keep": 0, "micro_batch": -1, "seed": -1, "warmup": 1.5, "lr": -1.0}.items():
         with pytest.raises(ValueError, match=rf"train\.{name} is {value}"):
-            TrainConfig(**{name: value})    # type: ignore[arg-type]
+            TrainConfig(**{name: value})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="nothing would be trained"):
         TrainConfig(epochs=0.0)

@@ -49,7 +49,7 @@ def test_epochs_have_each_row_at_most_once_and_never_the_same_order() -> None:
     epochs = [[row for step in served(50, 8, 1, 6 * e, 6 * e + 6) for row, _ in step] for e in range(20)]
     assert all(len(set(epoch)) == 48 for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 20
-    assert len({frozenset(epoch) for epoch in epochs}) > 1    # other rows are left over each time
+    assert len({frozenset(epoch) for epoch in epochs}) > 1  # other rows are left over each time
     assert {row for epoch in epochs for row in epoch} == set(range(50))
 
 

@@ -15,7 +15,7 @@ from tests.trainers.runs import Plan, fail, finish, run, said, start, steps_on_d
 from tests.trainers.test_resume import finished, same
 from tests.trainers.toys import distance, metrics_of
 
-BUSY = {"idle": False}    # every weight has a gradient, as DDP wants it
+BUSY = {"idle": False}  # every weight has a gradient, as DDP wants it
 
 
 @pytest.mark.parametrize(("processes", "rank"), [(1, None), (2, None), (2, 1)])
@@ -84,7 +84,7 @@ def test_a_buffer_gone_bad_ends_the_run(tmp_path: Path) -> None:
 
 
 def with_running(plan: Plan) -> object:
-    runs.toys.Running = Running    # type: ignore[attr-defined]
+    runs.toys.Running = Running  # type: ignore[attr-defined]
     return runs.execute(plan)
 
 
@@ -101,7 +101,7 @@ def test_evaluation_leaves_the_task_in_train_mode(tmp_path: Path) -> None:
 def test_a_loader_worker_s_death_is_told(tmp_path: Path, where: str) -> None:
     plan = Plan(tmp_path / "run", {"workers": 2}, fault="kill", where=where, calls=(4,))
     codes = fail(plan)
-    if where == "collate":    # in a worker; after_step, its broken twin, is the process itself
+    if where == "collate":  # in a worker; after_step, its broken twin, is the process itself
         assert codes == [1] and "DataLoader worker" in said(plan) and "Killed" in said(plan)
     else:
         assert codes == [-9] and "DataLoader worker" not in said(plan)
@@ -113,11 +113,19 @@ def launched(plan: Plan, options: dict[str, object], *launcher: str, **variables
     file.write_text(json.dumps({"out": str(plan.out), **options}))
     root = Path(__file__).parents[2]
     environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"} | {
-        "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": str(root), "TMPDIR": str(plan.out.parent), **variables
+        "GLOO_SOCKET_IFNAME": "lo",
+        "PYTHONPATH": str(root),
+        "TMPDIR": str(plan.out.parent),
+        **variables,
     }
     done = subprocess.run(
         [sys.executable, "-m", *launcher, str(Path(runs.__file__)), str(file)],
-        cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
+        cwd=root,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
     )
     return done.returncode, done.stdout
 
@@ -138,7 +146,7 @@ def test_the_launcher_ends_when_a_rank_does(tmp_path: Path, fault: str) -> None:
 @pytest.mark.parametrize("fault", ["kill", "raise"])
 def test_the_other_rank_ends_when_one_does(tmp_path: Path, fault: str) -> None:
     plan = Plan(tmp_path / "run", task_options=BUSY, fault=fault, where="forward", calls=(4,), rank=1)
-    codes = fail(plan, 2)    # within 15 seconds of the first, or it fails
+    codes = fail(plan, 2)  # within 15 seconds of the first, or it fails
     assert codes[1] == (-9 if fault == "kill" else 1) and codes[0] != 0
     assert steps_on_disk(plan) == [3]
     assert fault == "kill" or "the guilty line" in said(plan, 1)

@@ -7,7 +7,7 @@ import pytest
 from tests.trainers.runs import Plan, fail, run, said, steps_on_disk
 from tests.trainers.toys import distance, metrics_of
 
-CFG = {"steps": 8, "clip_norm": 0.05}    # every step is clipped, so the norm must be of the whole gradient
+CFG = {"steps": 8, "clip_norm": 0.05}  # every step is clipped, so the norm must be of the whole gradient
 
 
 def losses(plan: Plan) -> list[float]:

@@ -44,7 +44,7 @@ def test_accumulated_gradients_are_the_whole_batch_s(accelerator: Accelerator) -
         assert distance(whole, pieces) < 1e-12
         assert distance(scalars, means) < 1e-12
     task.zero_grad()
-    for start in (0, 4, 8):    # the broken twin: the pieces' losses are added, not averaged
+    for start in (0, 4, 8):  # the broken twin: the pieces' losses are added, not averaged
         task({name: tensor[start : start + 4] for name, tensor in batch.items()})["loss"].backward()
     assert distance(whole, gradients_of(task)) > 1e-3
 
@@ -60,7 +60,7 @@ def test_a_loss_over_tokens_is_the_mean_over_all_of_them(accelerator: Accelerato
         assert distance(wanted, pieces) < 1e-12
         assert abs(means["loss"] - loss) < 1e-12 and "count" not in means
     task.zero_grad()
-    for start in range(0, 12, 3):    # the broken twin: the mean of the pieces' means
+    for start in range(0, 12, 3):  # the broken twin: the mean of the pieces' means
         (task({name: tensor[start : start + 3] for name, tensor in batch.items()})["loss"] / 4).backward()
     assert distance(wanted, gradients_of(task)) > 1e-3
 
@@ -75,7 +75,7 @@ def test_cached_gradients_are_the_whole_batch_s(accelerator: Accelerator) -> Non
         assert distance(whole, pieces) < 1e-12
         assert distance(scalars, means) < 1e-12
     task.zero_grad()
-    for start in range(0, 12, 3):    # the broken twin: plain accumulation, with fewer negatives
+    for start in range(0, 12, 3):  # the broken twin: plain accumulation, with fewer negatives
         (task({name: tensor[start : start + 3] for name, tensor in batch.items()})["loss"] / 4).backward()
     assert distance(whole, gradients_of(task)) > 1e-3
 
@@ -93,7 +93,7 @@ def test_cached_dropout_is_replayed(accelerator: Accelerator, monkeypatch: pytes
     assert distance(gradients_of(task), cached) < 1e-12
     assert abs(scalars["loss"] - loss.detach()) < 1e-12
     monkeypatch.setattr(step_module, "_set_random_state", lambda state: None)
-    unreplayed, _ = taken(accelerator, task, batch, 3)    # the broken twin
+    unreplayed, _ = taken(accelerator, task, batch, 3)  # the broken twin
     assert distance(gradients_of(task), unreplayed) == 0 and distance(cached, unreplayed) > 1e-3
 
 
@@ -104,10 +104,10 @@ class Frozen(Paired):
         super().__init__()
         self.two.requires_grad_(False)
 
-    def embed(self, batch: Batch) -> tuple[Tensor, ...]:    # type: ignore[override]
+    def embed(self, batch: Batch) -> tuple[Tensor, ...]:  # type: ignore[override]
         return *super().embed(batch), batch["y"].mean(1)
 
-    def loss_from(self, one: Tensor, two: Tensor, ids: Tensor, weight: Tensor) -> dict[str, Tensor]:    # type: ignore[override]
+    def loss_from(self, one: Tensor, two: Tensor, ids: Tensor, weight: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
         out = super().loss_from(one, two, ids)
         return out | {"loss": out["loss"] * weight.exp().mean()}
 
@@ -127,7 +127,7 @@ def test_batch_norm_and_tasks_in_one_piece_are_refused(accelerator: Accelerator)
         GradientStep(accelerator, task, task, 4)
     GradientStep(accelerator, task, task, 0)
     whole = nn.Linear(2, 2)
-    whole.coupled = True    # type: ignore[assignment]
+    whole.coupled = True  # type: ignore[assignment]
     with pytest.raises(ValueError, match="Linear is a coupled task without embed"):
         GradientStep(accelerator, whole, whole, 4)
 
@@ -162,7 +162,7 @@ def peak_kept(work: Callable[[], Any], there: set[int]) -> int:
 
 @pytest.mark.parametrize("kind", [Paired, Single])
 def test_micro_batches_keep_a_quarter_of_the_memory(accelerator: Accelerator, kind: type[nn.Module]) -> None:
-    task = Paired(width=1024) if kind is Paired else Single()    # wide beside the (256, 256) of its loss
+    task = Paired(width=1024) if kind is Paired else Single()  # wide beside the (256, 256) of its loss
     batch = batch_of(256)
     there = {tensor.untyped_storage().data_ptr() for tensor in (*task.parameters(), *task.buffers(), *batch.values())}
     plain = peak_kept(lambda: taken(accelerator, task, batch, 0), there)
@@ -173,7 +173,7 @@ def test_micro_batches_keep_a_quarter_of_the_memory(accelerator: Accelerator, ki
 
 def test_scalars_are_weighted_like_the_loss_and_have_no_graph(accelerator: Accelerator) -> None:
     torch.manual_seed(0)
-    task, batch = Counted(), batch_of(4)    # rows of 1, 2, 3 and 4 tokens; "first" is the first row of each piece
+    task, batch = Counted(), batch_of(4)  # rows of 1, 2, 3 and 4 tokens; "first" is the first row of each piece
     _, scalars = taken(accelerator, task, batch, 2)
     first, third = (float(task({n: t[i : i + 1] for n, t in batch.items()})["loss"].detach()) for i in (0, 2))
     assert float(scalars["first"]) == pytest.approx((first * 3 + third * 7) / 10, abs=1e-12)

@@ -58,7 +58,7 @@ def world_of(source: Source, world: int, lanes: int, stop: int) -> Steps:
 
 
 def test_each_epoch_has_every_row_once_in_another_order(source: Source) -> None:
-    steps = world_of(source, 1, 1, 20)    # 4 epochs of 5 steps
+    steps = world_of(source, 1, 1, 20)  # 4 epochs of 5 steps
     rows = [row for step in steps for row, _ in step]
     epochs = [rows[start : start + ROWS] for start in range(0, 4 * ROWS, ROWS)]
     assert all(sorted(epoch) == list(range(ROWS)) for epoch in epochs)
@@ -66,9 +66,9 @@ def test_each_epoch_has_every_row_once_in_another_order(source: Source) -> None:
     assert len({seed for step in steps for _, seed in step}) == 4 * ROWS
 
 
-@pytest.mark.parametrize("lanes", [2, 4, 3])    # shards divide among 2 and 4 lanes; among 3 every lane reads all
+@pytest.mark.parametrize("lanes", [2, 4, 3])  # shards divide among 2 and 4 lanes; among 3 every lane reads all
 def test_each_lane_has_its_rows_once_an_epoch(shards: str, lanes: int) -> None:
-    steps = world_of(lambda: parquet(shards), 1, lanes, 10)    # two epochs
+    steps = world_of(lambda: parquet(shards), 1, lanes, 10)  # two epochs
     for epoch in (steps[:5], steps[5:]):
         assert Counter(row for step in epoch for row, _ in step) == dict.fromkeys(range(ROWS), 1)
         shares = [slice(12 // lanes * lane, 12 // lanes * (lane + 1)) for lane in range(lanes)]
@@ -107,7 +107,7 @@ def test_two_processes_go_on_as_one_and_one_as_two(shards: str) -> None:
         pair = [StreamOrder(parquet(shards), 12, lanes, 7, 5, rank, 2) for rank in range(2)]
         states: dict[str, Any] = {}
         for order in pair:
-            tickets(order, 0, 9)    # read ahead of the step that is saved
+            tickets(order, 0, 9)  # read ahead of the step that is saved
             states |= order.state(7)
         alone = StreamOrder(parquet(shards), 12, lanes, 7, 5, 0, 1)
         alone.restore(states)

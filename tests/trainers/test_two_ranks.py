@@ -25,7 +25,7 @@ from trainers.step import GradientStep
 
 N = 12
 KINDS: dict[str, Callable[[], nn.Module]] = {
-    "Single": lambda: Single(dropout=0.0, idle=False),    # every weight has a gradient, as DDP wants it
+    "Single": lambda: Single(dropout=0.0, idle=False),  # every weight has a gradient, as DDP wants it
     "Counted": Counted,
     "Paired": Paired,
 }
@@ -61,7 +61,7 @@ def updated(task: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch) -> 
     optimizer.zero_grad()
     task(batch).backward()
     optimizer.step()
-    task.seen += 1    # type: ignore[operator]
+    task.seen += 1  # type: ignore[operator]
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ def in_two(folder: Path) -> dict[str, Any]:
     rank, world = dist.get_rank(), dist.get_world_size()
     assert world == 2
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}    # asked for, and not used: the world is there
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}  # asked for, and not used: the world is there
     torch.set_num_threads(1)
     accelerator = Accelerator(cpu=True)
     assert accelerator.num_processes == 2
@@ -94,10 +94,10 @@ def in_two(folder: Path) -> dict[str, Any]:
     found["unreduced"] = stepped(accelerator, "Paired", share, 3)
     step_module._average_gradients = honest
 
-    torch.manual_seed(rank + 1)    # ranks that start apart: only loading makes them equal
+    torch.manual_seed(rank + 1)  # ranks that start apart: only loading makes them equal
     task = sharded(Plain())
     optimizer = build_optimizer(task, TrainConfig())
-    assert isinstance(task.layers[0].weight, DTensor)    # type: ignore[index, union-attr]
+    assert isinstance(task.layers[0].weight, DTensor)  # type: ignore[index, union-attr]
     checkpoint.load(folder / "plain" / "step-00000002", task, optimizer)
     found["from plain"] = contents(task, optimizer)
     updated(task, optimizer, batch_of(0, N))
@@ -151,7 +151,7 @@ def test_two_processes_have_the_gradient_of_one(ranks: list[dict[str, Any]], kin
         assert distance(gradients, found[f"{kind} {micro}"][0]) < 1e-12
         means = found[f"{kind} {micro}"][1]
         assert abs(means["loss"] - scalars["loss"]) < 1e-12
-    if kind == "Counted":    # the broken twin: the mean of the processes' means
+    if kind == "Counted":  # the broken twin: the mean of the processes' means
         task = built(kind)
         for start in (0, N // 2):
             (task(batch_of(start, start + N // 2))["loss"] / 2).backward()

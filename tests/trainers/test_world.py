@@ -51,7 +51,7 @@ def test_precision_that_the_device_lacks_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(world, "_cpu_has_bf16", lambda: False)
     for precision in ("fp16", "bf16"):
         with pytest.raises(ValueError, match=rf"train\.precision {precision} .*; use fp32"):
-            world.open_world(TrainConfig(precision=precision, tracker="none"))    # type: ignore[arg-type]
+            world.open_world(TrainConfig(precision=precision, tracker="none"))  # type: ignore[arg-type]
     monkeypatch.setattr(world, "_cpu_has_bf16", lambda: True)
     assert [world._mixed_precision(name) for name in ("auto", "fp32", "bf16")] == ["no", "no", "bf16"]
 

@@ -45,7 +45,7 @@ def collate(rows: list[dict[str, Any]], seeds: np.ndarray) -> Batch:
     for row, seed in zip(rows, seeds, strict=True):
         centre = np.random.default_rng(row["id"]).normal(size=INPUT)
         views.append(centre + 0.1 * np.random.default_rng(seed).normal(size=(2, INPUT)))
-    both = torch.from_numpy(np.stack(views))    # (n, 2, 6)
+    both = torch.from_numpy(np.stack(views))  # (n, 2, 6)
     return {"x": both[:, 0], "y": both[:, 1], "id": torch.tensor([row["id"] for row in rows])}
 
 
@@ -78,7 +78,7 @@ class Single(nn.Module):
         hidden = self.dropout(self.norm(torch.tanh(self.encoder(x) + self.twin(x))))
         taught = F.linear(x, self.teacher)
         loss = F.mse_loss(self.decoder(hidden), x) + 0.1 * F.mse_loss(hidden, taught) + 0.01 * self.drift
-        rows = (batch["id"].double() + 1).square().mean()    # tells which rows the step saw
+        rows = (batch["id"].double() + 1).square().mean()  # tells which rows the step saw
         return {"loss": loss, "rows": rows}
 
     def after_step(self, progress: float) -> None:
@@ -100,8 +100,8 @@ class Counted(nn.Module):
         self.double()
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        tokens = 1 + batch["id"] % 5    # (n,)
-        each = (self.head(torch.tanh(self.encoder(batch["x"]))) - batch["y"]).square().mean(1)    # (n,)
+        tokens = 1 + batch["id"] % 5  # (n,)
+        each = (self.head(torch.tanh(self.encoder(batch["x"]))) - batch["y"]).square().mean(1)  # (n,)
         return {"loss": (each * tokens).sum() / tokens.sum(), "count": tokens.sum(), "first": each[0]}
 
     def after_step(self, progress: float) -> None: ...
@@ -129,7 +129,7 @@ class Paired(nn.Module):
     def loss_from(self, one: Tensor, two: Tensor, ids: Tensor) -> dict[str, Tensor]:
         assert not ids.requires_grad
         one, two = F.normalize(one, dim=1), F.normalize(two, dim=1)
-        logits = self.log_scale.exp() * one @ gather(two).T    # (n, n over all processes)
+        logits = self.log_scale.exp() * one @ gather(two).T  # (n, n over all processes)
         own = torch.arange(len(one)) + rank() * len(one)
         return {"loss": F.cross_entropy(logits, own), "rows": (ids.double() + 1).square().mean()}
 

@@ -33,7 +33,7 @@ CITATION = """\
 """
 
 
-class Accuracies(evaluate.Metric):    # type: ignore[misc]
+class Accuracies(evaluate.Metric):  # type: ignore[misc]
     """Accuracy and balanced accuracy of hard predictions."""
 
     def _info(self) -> evaluate.MetricInfo:
@@ -41,9 +41,7 @@ class Accuracies(evaluate.Metric):    # type: ignore[misc]
             description=DESCRIPTION,
             citation=CITATION,
             inputs_description=INPUTS,
-            features=datasets.Features(
-                {"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}
-            ),
+            features=datasets.Features({"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}),
         )
 
     def _compute(self, predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:

@@ -36,7 +36,7 @@ CITATION = """\
 """
 
 
-class RecallAtK(evaluate.Metric):    # type: ignore[misc]
+class RecallAtK(evaluate.Metric):  # type: ignore[misc]
     """Recall at k from scores; embeddings go through `evaluation.retrieval.recall`."""
 
     def _info(self) -> evaluate.MetricInfo:
@@ -47,9 +47,7 @@ class RecallAtK(evaluate.Metric):    # type: ignore[misc]
             inputs_description=INPUTS,
             features=[
                 datasets.Features({"predictions": scores, "references": datasets.Value("int64")}),
-                datasets.Features(
-                    {"predictions": scores, "references": datasets.Sequence(datasets.Value("int64"))}
-                ),
+                datasets.Features({"predictions": scores, "references": datasets.Sequence(datasets.Value("int64"))}),
             ],
         )
 
@@ -59,7 +57,7 @@ class RecallAtK(evaluate.Metric):    # type: ignore[misc]
         references: Sequence[int] | Sequence[Sequence[int]],
         ks: Sequence[int] = (1, 5, 10),
     ) -> dict[str, float]:
-        scores = matrix(predictions, "predictions")    # (n, m)
+        scores = matrix(predictions, "predictions")  # (n, m)
         right = np.zeros(scores.shape, dtype=np.bool_)
         for query, reference in enumerate(references):
             positions = np.asarray(reference, dtype=np.int64).reshape(-1)
