@@ -134,7 +134,7 @@ def _plain(code: Iterable[int]) -> tuple[int, ...]:
 
 def _open_font(file: Path) -> tuple[ImageFont.FreeTypeFont, dict[tuple[int, ...], str]]:
     """The font with a private code point for every joined form, and by code points the letter to draw."""
-    font = TTFont(file, lazy=True, recalcBBoxes=False, recalcTimestamp=False)
+    font = TTFont(io.BytesIO(file.read_bytes()), lazy=True, recalcBBoxes=False, recalcTimestamp=False)
     glyph_of = font.getBestCmap()
     code_of = {glyph: code for code, glyph in glyph_of.items()}
     letters = {(code,): chr(code) for code in glyph_of}  # keys are without variation selectors, see _plain

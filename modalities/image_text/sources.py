@@ -169,7 +169,7 @@ class _Usable:
 
 def _open(config: DataConfig, split_name: str) -> Table:
     table = open_table(config.source, config.subset, split_name, config.stream)
-    wanted = {table.require(name, "image_column") for name in column_names(config.image_column)}
+    wanted = set(table.require_any(column_names(config.image_column), "image_column"))
     wanted |= {table.require(name, "caption_column") for name in column_names(config.caption_column)}
     if config.id_column:
         wanted.add(table.require(config.id_column, "id_column"))
@@ -185,7 +185,7 @@ def _reader(config: DataConfig, table: Table) -> Reader:
 
 def _collect(config: DataConfig, table: Table) -> Collection:
     columns = column_names(config.image_column)
-    cells = table.select(list(dict.fromkeys(table.require(name, "image_column") for name in columns)))
+    cells = table.select(list(dict.fromkeys(table.require_any(columns, "image_column"))))
     return collect(table, _reader(config, table), images=Cells(cells, columns))
 
 

@@ -38,6 +38,11 @@ class Table:
             )
         return head
 
+    def require_any(self, columns: list[str], option: str) -> list[str]:
+        """Those of `columns` that are there; all may be tried in turn, so one is enough."""
+        there = [name for name in columns if name in self.columns or name.split(".")[0] in self.columns]
+        return [self.require(name, option) for name in there or columns]
+
     def select(self, columns: list[str]) -> "Table":
         """Only these columns, so that no other image or sound is decoded on the way."""
         return Table(self.source, self.rows.select_columns(columns), columns, self.folder)
