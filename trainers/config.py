@@ -60,7 +60,7 @@ class TrainConfig:
     log_every: int = 10
     """Steps between lines in metrics.jsonl."""
     evaluate_every: int = 0
-    """Steps between evaluations while training; 0 evaluates at the end only."""
+    """Steps between evaluations while training; 0 makes none."""
     save_every: int = 100
     """Steps between checkpoints; the last step is always saved."""
     keep: int = 2

@@ -120,7 +120,7 @@ def fit(
             record.advance()
             if done % cfg.log_every == 0 or done == total:
                 record.write(done, _means(accelerator, scalars) | {"lr": rate, "gradient_norm": float(norm)})
-            if evaluate and cfg.evaluate_every and done % cfg.evaluate_every == 0 and done < total:
+            if evaluate and cfg.evaluate_every and done % cfg.evaluate_every == 0:
                 model.eval()
                 record.write(done, {f"eval/{name}": value for name, value in evaluate(inner, done).items()})
                 model.train()

@@ -50,7 +50,8 @@ class ModelConfig:
     projection: int = 128
     """Width of the shared space."""
     clip_from: str = ""
-    """Start from this CLIP checkpoint (folder or Hub id) with its processor; the shape options are then its own."""
+    """Start from this CLIP checkpoint (folder or Hub id) with its processor; of the options here only objective and
+    text_length then matter."""
     vision_from: str = ""
     """Start the image tower from this checkpoint; needs text_from too (VisionTextDualEncoder)."""
     text_from: str = ""
@@ -92,11 +93,12 @@ def build_towers(cfg: ModelConfig, processor: ProcessorMixin) -> PreTrainedModel
     New towers draw their weights from torch's global generator; a checkpoint's are loaded in fp32.
     """
     if cfg.clip_from:
-        return CLIPModel.from_pretrained(cfg.clip_from, dtype="float32")
+        return _checked(CLIPModel.from_pretrained(cfg.clip_from, dtype="float32"), cfg)
     if cfg.vision_from:
-        return VisionTextDualEncoderModel.from_vision_text_pretrained(
+        towers = VisionTextDualEncoderModel.from_vision_text_pretrained(
             cfg.vision_from, cfg.text_from, projection_dim=cfg.projection
         )
+        return _checked(towers.float(), cfg)
     tokenizer = processor.tokenizer
     return CLIPModel(
         CLIPConfig(
@@ -117,6 +119,13 @@ def build_towers(cfg: ModelConfig, processor: ProcessorMixin) -> PreTrainedModel
             },
         )
     )
+
+
+def _checked(towers: PreTrainedModel, cfg: ModelConfig) -> PreTrainedModel:
+    longest = getattr(towers.config.text_config, "max_position_embeddings", cfg.text_length)
+    if cfg.text_length > longest:
+        raise ValueError(f"model.text_length is {cfg.text_length}, and the text tower reads at most {longest} tokens.")
+    return towers
 
 
 def _transformer(width: int, layers: int, heads: int, projection: int) -> dict[str, int | str]:

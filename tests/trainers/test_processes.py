@@ -91,7 +91,7 @@ def with_running(plan: Plan) -> object:
 def test_evaluation_leaves_the_task_in_train_mode(tmp_path: Path) -> None:
     whole = finished(Plan(tmp_path / "whole"))
     weights, metrics = finished(Plan(tmp_path / "run", {"evaluate_every": 5}, evaluate=True))
-    assert [line["step"] for line in metrics if "eval/step" in line] == [5, 10, 15]
+    assert [line["step"] for line in metrics if "eval/step" in line] == [5, 10, 15, 20]
     assert same(whole, (weights, [line for line in metrics if "loss" in line])), "the task asserts training itself"
     still = finished(Plan(tmp_path / "still", task_options={"dropout": 0.0}))
     assert not same(whole, still), "dropout must matter"
