@@ -114,7 +114,8 @@ def main(config: Config) -> None:
         run.out, task.encoder, inputs, {"model": type(task.encoder).__name__, "processor": type(processor).__name__}
     )
     ours = Row("this run", dict(measure(task, collate, data, config.eval)))
-    others = before_training(data, processor, collate, config.model, config.eval) + classic(data, config.eval)
+    others = before_training(data, processor, collate, config.model, config.eval, run.accelerator.device)
+    others += classic(data, config.eval)
     table = run.report([*others, ours, *bound], COLUMNS, ours.name, explain(data))
     pictures = draw_pictures(run.out, task, collate, data, config.train.batch_size)
     write_card(run, task, data, table, ours.metrics, pictures)

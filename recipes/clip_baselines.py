@@ -1,6 +1,7 @@
 """What a CLIP run has to beat: itself before training, a classic feature, and the supervised bound."""
 
-from dataclasses import replace
+import os
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,8 @@ from recipes.clip_measure import (
     EvalConfig,
     captions_of,
     classify,
-    first_of_each,
+    judged,
     measure,
-    new_things,
     probe_rows,
     retrieval,
 )
@@ -35,7 +35,12 @@ _SIDE = 48  # pixels of the classic features: more brought nothing
 
 
 def before_training(
-    data: Pairs, processor: ProcessorMixin, collate: PairCollate, model: ModelConfig, cfg: EvalConfig
+    data: Pairs,
+    processor: ProcessorMixin,
+    collate: PairCollate,
+    model: ModelConfig,
+    cfg: EvalConfig,
+    device: torch.device,
 ) -> list[Row]:
     """The model as it starts: over several random initialisations, or the one checkpoint it continues from."""
     if cfg.seeds == 0:
@@ -44,7 +49,7 @@ def before_training(
     scores = []
     for seed in range(1 if found else cfg.seeds):
         set_seed(1000 + seed)
-        start = Clip(build_towers(model, processor), processor, model.objective).eval()
+        start = Clip(build_towers(model, processor), processor, model.objective).to(device).eval()
         scores.append(measure(start, collate, data, cfg))
     name = "starting checkpoint" if found else "random initialisation"
     return [Row(name, {key: [each[key] for each in scores] for key in scores[0]})]
@@ -61,10 +66,11 @@ def classic(data: Pairs, cfg: EvalConfig) -> list[Row]:
     place = {image_id: row for row, image_id in enumerate(train.ids.tolist())}
     joint = JoinedSpaces().fit(image[[place[i] for i in ids.tolist()]], words(texts), ids)
     scores = retrieval(joint.image(test_image), joint.text(words(test_texts)), data)
-    if data.classes:
-        new, one = new_things(data), first_of_each(train)
-        labels = np.array(train.labels)
-        scores |= classify(image[one], labels[one], test_image[new], np.array(data.test.labels)[new])
+    chosen, known = judged(data), probe_rows(data, cfg)
+    if chosen.any() and known:
+        labels = np.array(data.test.labels)
+        features = image_features(thumbnails(known, _SIDE))
+        scores |= classify(features, np.array(known.labels), test_image[chosen], labels[chosen].astype(np.int64))
     return [Row("HOG and TF-IDF, CCA", dict(scores))]
 
 
@@ -78,7 +84,8 @@ def supervised(
 ) -> list[Row]:
     """A fresh image tower trained on the labels; every process takes part."""
     rows = probe_rows(data, cfg)
-    if not cfg.supervised_epochs or not data.classes or rows is None:
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if not cfg.supervised_epochs or not judged(data).any() or rows is None or len(rows) < world:
         return []
     set_seed(train.seed)
     tower = build_towers(model, processor).vision_model
@@ -91,13 +98,20 @@ def supervised(
         return {"pixel_values": batch["pixel_values"], "labels": labels}
 
     options = replace(
-        train, out=train.out / "supervised", epochs=cfg.supervised_epochs, steps=0, evaluate_every=0, micro_batch=0
+        train,
+        out=train.out / "supervised",
+        batch_size=min(train.batch_size, len(rows) // world * world),
+        epochs=cfg.supervised_epochs,
+        steps=0,
+        evaluate_every=0,
+        micro_batch=0,
     )
-    task = fit(task, rows, labelled, options, identity={"classes": data.classes, "data": data.fingerprint})
+    task = fit(task, rows, labelled, options, identity={"model": asdict(model), "data": data.fingerprint})
     with torch.inference_mode():
         guesses = [
             task.logits({"pixel_values": pixels.to(tower.device)}).argmax(1).cpu()
             for pixels in pixel_batches(collate, data.test)
         ]
-    correct = (torch.cat(guesses) == torch.tensor(data.test.labels))[torch.from_numpy(new_things(data))]
-    return [Row("supervised image tower", {"probe": correct.double().mean().item()})]
+    chosen = judged(data)
+    correct = torch.cat(guesses).numpy()[chosen] == np.array(data.test.labels)[chosen]
+    return [Row("supervised image tower", {"probe": float(correct.mean())})]

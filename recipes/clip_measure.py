@@ -47,9 +47,22 @@ def first_of_each(rows: Rows) -> NDArray[np.int64]:
     return np.sort(np.unique(rows.bases, return_index=True)[1])
 
 
+def labelled(rows: Rows) -> NDArray[np.bool_]:
+    """Which rows have a label, (n,)."""
+    return np.array([label is not None for label in rows.labels])
+
+
 def probe_rows(data: Pairs, cfg: EvalConfig) -> Rows | None:
-    """Training rows to fit probes on, one for each thing; a stream has none at hand."""
-    return data.train.select(first_of_each(data.train)[: cfg.rows]) if isinstance(data.train, Rows) else None
+    """Labelled training rows to fit probes on, one for each thing; a stream has none at hand."""
+    if not isinstance(data.train, Rows):
+        return None
+    rows = data.train.select(np.flatnonzero(labelled(data.train)))
+    return rows.select(first_of_each(rows)[: cfg.rows])
+
+
+def judged(data: Pairs) -> NDArray[np.bool_]:
+    """Which held-out images classification is judged on, (n,): labelled ones of new things."""
+    return new_things(data) & labelled(data.test)
 
 
 def captions_of(rows: Rows) -> tuple[list[str], NDArray[np.int64]]:
@@ -108,10 +121,10 @@ def measure(task: Clip, collate: PairCollate, data: Pairs, cfg: EvalConfig) -> d
     texts, _ = captions_of(data.test)
     image = encode_images(task, collate, data.test)  # (n, d)
     scores = retrieval(image, encode_texts(task, collate, texts), data)
-    if not data.classes:
+    chosen = judged(data)
+    if not chosen.any():
         return scores
-    new = new_things(data)
-    image, labels = image[new], np.array(data.test.labels)[new]
+    image, labels = image[chosen], np.array(data.test.labels)[chosen].astype(np.int64)
     prompts = class_vectors(lambda some: encode_texts(task, collate, some), data.class_words, cfg.prompts.split("|"))
     guesses = zero_shot(image, prompts, labels)
     scores |= {"zero_shot": guesses["accuracy"], "zero_shot_balanced": guesses["balanced_accuracy"]}

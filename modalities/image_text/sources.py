@@ -32,6 +32,8 @@ def load(config: DataConfig, side: int = 48) -> Pairs:
     Raises ValueError, in one sentence that names what to change, for whatever cannot be read: a missing path, column
     or package, cells of the wrong type, too many unusable rows, nothing left to train on.
     """
+    if not config.source:
+        raise ValueError("data.source is empty: name a Hub data set, a folder or a file.")
     if config.source == "openmoji":
         return _openmoji(config, side)
     if config.stream:
@@ -39,7 +41,7 @@ def load(config: DataConfig, side: int = 48) -> Pairs:
     return _tabular(config)
 
 
-def sample_captions(data: Pairs, rows: int = 1_000_000) -> Iterator[str]:
+def sample_captions(data: Pairs, rows: int = 100_000) -> Iterator[str]:
     """Training captions, those of the first `rows` images of a stream: what a tokenizer is trained on."""
     if isinstance(data.train, Rows):
         return (caption for captions in data.train.captions for caption in captions)
