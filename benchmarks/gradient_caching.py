@@ -59,10 +59,12 @@ def main() -> None:
         return
     torch.set_num_threads(1)
     print(f"{rows} rows, micro-batches of {micro}, fp32, one thread, torch {torch.__version__}, {options.pairs} pairs")
-    pairs = zip(gradients(rows, micro), gradients(rows, 0), strict=True)
-    error = max(((ours - theirs).abs().max() / theirs.abs().max()).item() for ours, theirs in pairs)
-    print(f"equality: gradients differ by {error:.1e} (limit 1e-04)")
-    if not error < 1e-4:
+    ours, theirs = gradients(rows, micro), gradients(rows, 0)
+    # Relative to the largest entry of all: a key's bias has no gradient but rounding, which would compare as anything.
+    largest = max(gradient.abs().max().item() for gradient in theirs)
+    error = max((a - b).abs().max().item() for a, b in zip(ours, theirs, strict=True)) / largest
+    print(f"equality: gradients differ by {error:.1e} of the largest (limit 1e-05)")
+    if not error < 1e-5:
         raise SystemExit("The forms disagree; nothing was timed.")
     compare("benchmarks.gradient_caching", "plain", "cached", options.pairs, "--rows", str(rows), "--micro", str(micro))
 
