@@ -49,12 +49,22 @@ def resume(
     optimizer: torch.optim.Optimizer,
     order: Order,
 ) -> tuple[int, int]:
-    """Go to the newest whole checkpoint, if there is one: (step, bad steps in a row)."""
+    """Go to the newest whole checkpoint, if there is one: (step, bad steps in a row).
+
+    Raises:
+        ValueError: when the processes disagree on what they train, or a checkpoint must not be resumed.
+    """
     folder = cfg.out / "checkpoints"
-    choice: list[Any] = [None]
+    choice: list[Any] = [None, None]
     if accelerator.is_main_process:
-        choice = [_choose(folder, cfg, run)]
-    chosen = broadcast_object_list(choice)[0]
+        choice = [_choose(folder, cfg, run), run]
+    chosen, first = broadcast_object_list(choice)
+    apart = [changes for changes in gather_object([_differences(first, run)]) if changes]
+    if apart:
+        raise ValueError(
+            f"The processes do not train the same thing: {'; '.join(apart[0])} elsewhere. What is built in each process"
+            " (data, tokenizer) must not depend on the process."
+        )
     if isinstance(chosen, str) and chosen.startswith("refused: "):
         raise ValueError(chosen.removeprefix("refused: "))
     if chosen is None:

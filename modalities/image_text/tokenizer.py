@@ -16,18 +16,26 @@ def train_clip_tokenizer(captions: Iterable[str], vocabulary: int, length: int) 
     character would become the unknown token, which in CLIP is the end token, whose first position is what the text
     tower pools: the caption would be cut there without a word.
 
+    The same captions give the same tokens in every process. Left alone, `tokenizers` numbers marked bytes in the order
+    of a hash map that differs from process to process, and breaks ties between merges by these numbers.
+
     Raises:
         ValueError: when `vocabulary` does not hold the 512 byte tokens, the two marks and at least one merge.
     """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    units = [_START, _END, *alphabet, *(byte + _WORD_END for byte in alphabet)]
+    marked = [byte + _WORD_END for byte in alphabet]
+    units = [_START, _END, *alphabet, *marked]
     if vocabulary <= len(units):
         raise ValueError(f"model.vocabulary is {vocabulary}; it must exceed {len(units)}, the bytes and the two marks.")
     backend = CLIPTokenizer().backend_tokenizer
     backend.train_from_iterator(
         captions,
         trainers.BpeTrainer(
-            vocab_size=vocabulary, initial_alphabet=alphabet, end_of_word_suffix=_WORD_END, show_progress=False
+            vocab_size=vocabulary - 2,  # the two marks take no part
+            special_tokens=marked,  # numbered first, and in this order
+            initial_alphabet=alphabet,
+            end_of_word_suffix=_WORD_END,
+            show_progress=False,
         ),
     )
     merges = [tuple(pair) for pair in json.loads(backend.to_str())["model"]["merges"]]

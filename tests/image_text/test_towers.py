@@ -123,3 +123,13 @@ def test_new_towers_are_a_stock_clip_with_the_right_end_token(tmp_path: Path) ->
         trimmed = task.encode({name: tensor[:, :6] for name, tensor in short.items()})["text"]
     assert (pooled[0] - trimmed).abs().max() < 1e-6, "padding after the end token changed the embedding"
     assert (pooled[0] - pooled[1]).abs().max() > 1e-4
+
+
+def test_every_training_of_the_tokenizer_gives_the_same_tokens() -> None:
+    captions = [f"{a}{b} {c}{d}" for a in "abcdef" for b in "ghijkl" for c in "mnopqr" for d in "stuvwx"]
+    ours = [train_clip_tokenizer(captions, 600, 16).get_vocab() for _ in range(4)]
+    assert all(vocab == ours[0] for vocab in ours)
+    # The broken twin: ties between merges are broken by the order of a hash map.
+    blank = type(train_clip_tokenizer(captions, 600, 16))
+    theirs = [blank().train_new_from_iterator(captions, 120, show_progress=False).get_vocab() for _ in range(4)]
+    assert any(vocab != theirs[0] for vocab in theirs)

@@ -43,6 +43,8 @@ class Plan:
     stream: bool = False
     evaluate: bool = False
     identity: dict[str, Any] = field(default_factory=dict)
+    apart: bool = False
+    """Whether what is trained differs from process to process, as when each trains a tokenizer of its own."""
     rank: int | None = None
     """The process that the fault befalls; None for all."""
     fault: str = ""
@@ -79,7 +81,8 @@ def execute(plan: Plan) -> dict[str, Any]:
     if plan.fault and plan.rank in (None, int(os.environ.get("RANK", "0"))):
         _arm(plan, _OWNERS.get(plan.where, type(task)))
     evaluate = _leave_in_eval_mode if plan.evaluate else None
-    task = loop.fit(task, data, lambda rows, seeds: toys.collate(rows, seeds), plan.config(), evaluate, plan.identity)
+    identity = plan.identity | ({"tokenizer": os.environ["RANK"]} if plan.apart else {})
+    task = loop.fit(task, data, lambda rows, seeds: toys.collate(rows, seeds), plan.config(), evaluate, identity)
     return {"weights": toys.state_of(task), "updates": getattr(task, "updates", 0)}
 
 

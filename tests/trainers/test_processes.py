@@ -166,3 +166,10 @@ def test_a_stopped_rank_is_given_up(tmp_path: Path) -> None:
     finally:
         ranks[1].kill()
         finish(ranks)
+
+
+def test_processes_that_train_different_things_are_refused(tmp_path: Path) -> None:
+    plan = Plan(tmp_path / "run", {"steps": 2}, task_options=BUSY, apart=True)
+    assert all(fail(plan, 2))
+    assert all("tokenizer was 0 and is 1 elsewhere" in said(plan, rank) for rank in (0, 1))
+    assert run(plan.but(out=tmp_path / "alike", apart=False), 2)["updates"] == 2
