@@ -1,8 +1,11 @@
 """CLIP from scratch: images and captions in one space (Radford et al. 2021, arXiv 2103.00020).
 
-accelerate launch recipes/clip.py                                      # OpenMoji drawings and their names
+accelerate launch recipes/clip.py                               # OpenMoji drawings and their names
 accelerate launch recipes/clip.py --data.source my_folder --train.out runs/mine
-accelerate launch recipes/clip.py paper --data.source "shards/*.tar"   # ViT-B/32, batch 32,768
+accelerate launch recipes/clip.py paper --data.source shards    # ViT-B/32, batch 32,768, train-*.tar and test-*.tar
+
+The first takes five minutes on two CPU cores and finds the right one of 400 unseen drawings for half of the names (R@1
+0.52; 0.003 before training); LOG.md has the rest.
 """
 
 from dataclasses import asdict, dataclass, field
