@@ -8,6 +8,7 @@ The first takes five minutes on two CPU cores and finds the right one of 400 uns
 0.52; 0.003 before training); LOG.md has the rest.
 """
 
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -120,7 +121,8 @@ def main(config: Config) -> None:
     others = before_training(data, processor, collate, config.model, config.eval, run.accelerator.device)
     others += classic(data, config.eval)
     table = run.report([*others, ours, *bound], COLUMNS, ours.name, explain(data))
-    pictures = draw_pictures(run.out, task, collate, data, config.train.batch_size)
+    chance = math.log(config.train.batch_size) if config.model.objective == "clip" else None
+    pictures = draw_pictures(run.out, task, collate, data, chance)
     write_card(run, task, data, table, ours.metrics, pictures)
     run.say(
         f"Saved {run.out / 'model'} for {type(task.encoder).__name__}.from_pretrained; pictures and card beside it."

@@ -1,6 +1,5 @@
 """What a CLIP run leaves for people: pictures and a model card."""
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +18,11 @@ from trainers.hub.card import DataSource, model_card
 _PAIRS, _QUERIES, _NEAREST = 12, 8, 5
 
 
-def draw_pictures(out: Path, task: Clip, collate: PairCollate, data: Pairs, batch_size: int) -> dict[str, str]:
-    """Loss curve, similarities of held-out pairs, and queries with their nearest images: {file: caption}."""
+def draw_pictures(out: Path, task: Clip, collate: PairCollate, data: Pairs, chance: float | None) -> dict[str, str]:
+    """Loss curve (with the loss of guessing), similarities of held-out pairs, and queries with their nearest images:
+    {file: caption}."""
     credit = f"Images: {data.credit}" if data.credit else ""
-    loss_curve(out / "metrics.jsonl", out / "loss.png", chance=math.log(batch_size))
+    loss_curve(out / "metrics.jsonl", out / "loss.png", chance=chance)
     images = unit_rows(encode_images(task, collate, data.test))  # (n, d)
     captions = [each[0] for each in data.test.captions]
     texts = unit_rows(encode_texts(task, collate, captions))  # (n, d)

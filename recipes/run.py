@@ -105,7 +105,8 @@ class Run:
         return ["accelerate", "launch", f"recipes/{Path(sys.argv[0]).name}", *sys.argv[1:]]
 
     def report(self, rows: Sequence[Row], columns: Sequence[Column], ours: str, note: str) -> str:
-        """Print the table with a note, write results.json and return the table as Markdown.
+        """Print the table with a note, write results.json and return the table as Markdown; columns that the data
+        gave no row a number for are left out.
 
         results.json: {"metrics": the row named `ours`, "baselines": the others by name, "seconds", "device"}; a list
         of numbers is one per seed.
@@ -120,8 +121,9 @@ class Run:
                 "device": device_name(self.accelerator),
             },
         )
-        self.say(f"\n{table(rows, columns)}\n\n{textwrap.fill(note, 100)}\n")
-        return table(rows, columns, markdown=True)
+        shown = [column for column in columns if any(column.key in row.metrics for row in rows)]
+        self.say(f"\n{table(rows, shown)}\n\n{textwrap.fill(note, 100)}\n")
+        return table(rows, shown, markdown=True)
 
 
 def launch(main: Callable[[C], None], presets: Mapping[str, C], description: str) -> None:

@@ -1,7 +1,10 @@
 """The processes of a run: how many there are, on what, at which precision."""
 
+import ctypes
 import os
 import re
+import signal
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +16,8 @@ from accelerate.utils import DistributedType, InitProcessGroupKwargs
 
 from trainers.config import TrainConfig
 
+_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
+
 
 def open_world(cfg: TrainConfig) -> Accelerator:
     """The Accelerator of this process.
@@ -22,6 +27,7 @@ def open_world(cfg: TrainConfig) -> Accelerator:
             precision is not to be had on this device, or the launcher wants a strategy that the loop does not use.
     """
     _restore_threads()
+    _follow_launcher()
     cpu = not torch.cuda.is_available()
     accelerator = Accelerator(
         cpu=cpu,
@@ -107,6 +113,12 @@ def _restore_threads() -> None:
     if chosen is None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         torch.set_num_threads(max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+
+
+def _follow_launcher() -> None:
+    """A bare `accelerate launch` dies of a SIGTERM and leaves its child running: let the child get one too (Linux)."""
+    if sys.platform == "linux" and "WORLD_SIZE" not in os.environ and _launcher() is not None:
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
 def _mixed_precision(precision: str) -> str:

@@ -48,7 +48,7 @@ class Plan:
     rank: int | None = None
     """The process that the fault befalls; None for all."""
     fault: str = ""
-    """kill, raise, terminate or nan."""
+    """kill, raise, terminate, terminate the launcher, or nan."""
     where: str = "collate"
     """The function whose calls are counted: collate, forward, after_step, save_file, fsync, rename or rmtree."""
     calls: tuple[int, ...] = ()
@@ -101,6 +101,8 @@ def _arm(plan: Plan, owner: Any) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         if strikes and plan.fault == "terminate":
             os.kill(os.getpid(), signal.SIGTERM)
+        if strikes and plan.fault == "terminate the launcher":
+            os.kill(os.getppid(), signal.SIGTERM)
         if strikes and plan.fault == "raise":
             raise ZeroDivisionError("the guilty line")
         result = real(*args, **options)

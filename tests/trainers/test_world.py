@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.trainers.runs import Plan
+from tests.trainers.runs import Plan, steps_on_disk
 from tests.trainers.test_processes import TORCHRUN, launched
 from trainers import world
 from trainers.config import TrainConfig
@@ -85,3 +85,13 @@ def test_torchrun_and_accelerate_start_two(tmp_path: Path) -> None:
         code, output = launched(plan, options, *launcher, OMP_NUM_THREADS="1")
         assert code == 0, output
         assert output.count("processes 2\n") == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a parent's end is told to its child on Linux alone")
+def test_a_launcher_that_is_stopped_stops_its_run(tmp_path: Path) -> None:
+    plan = Plan(tmp_path / "run")
+    endless = {"steps": 10**7, "log_every": 10**7, "save_every": 0}  # ends by a signal, or by the time limit
+    fault = {"fault": "terminate the launcher", "where": "forward", "calls": [5]}
+    code, output = launched(plan, {"cfg": endless, **fault}, *LAUNCH)
+    assert code != 0 and "and saved; the same command goes on from there" in output
+    assert len(steps_on_disk(plan)) == 1 and steps_on_disk(plan)[0] >= 5
