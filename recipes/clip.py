@@ -5,7 +5,7 @@ accelerate launch recipes/clip.py --data.source my_folder --train.out runs/mine
 accelerate launch recipes/clip.py paper --data.source shards    # ViT-B/32, batch 32,768, train-*.tar and test-*.tar
 
 The first takes five minutes on two CPU cores and finds the right one of 400 unseen drawings for half of the names (R@1
-0.52; 0.003 before training); LOG.md has the rest.
+0.52; 0.002 before training); LOG.md has the rest.
 """
 
 import math
@@ -107,7 +107,8 @@ def main(config: Config) -> None:
     task = fit(
         task, data.train, collate, config.train, lambda task, _: measure_retrieval(task, collate, data), identity
     )
-    bound = supervised(data, collate, processor, config.model, config.train, config.eval)
+    processes = run.accelerator.num_processes
+    bound = supervised(data, collate, processor, config.model, config.train, config.eval, processes)
     if not run.main:
         return
 

@@ -1,6 +1,5 @@
 """What a CLIP run has to beat: itself before training, a classic feature, and the supervised bound."""
 
-import os
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -69,7 +68,7 @@ def classic(data: Pairs, cfg: EvalConfig) -> list[Row]:
     chosen, known = judged(data), probe_rows(data, cfg)
     if chosen.any() and known:
         labels = np.array(data.test.labels)
-        features = image_features(thumbnails(known, _SIDE))
+        features = image[[place[i] for i in known.ids.tolist()]]
         scores |= classify(features, np.array(known.labels), test_image[chosen], labels[chosen].astype(np.int64))
     return [Row("HOG and TF-IDF, CCA", dict(scores))]
 
@@ -81,11 +80,11 @@ def supervised(
     model: ModelConfig,
     train: TrainConfig,
     cfg: EvalConfig,
+    processes: int,
 ) -> list[Row]:
     """A fresh image tower trained on the labels; every process takes part."""
     rows = probe_rows(data, cfg)
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if not cfg.supervised_epochs or not judged(data).any() or rows is None or len(rows) < world:
+    if not cfg.supervised_epochs or not judged(data).any() or rows is None or len(rows) < processes:
         return []
     set_seed(train.seed)
     tower = build_towers(model, processor).vision_model
@@ -100,7 +99,7 @@ def supervised(
     options = replace(
         train,
         out=train.out / "supervised",
-        batch_size=min(train.batch_size, len(rows) // world * world),
+        batch_size=min(train.batch_size, len(rows) // processes * processes),
         epochs=cfg.supervised_epochs,
         steps=0,
         evaluate_every=0,

@@ -39,7 +39,7 @@ class EvalConfig:
     supervised_epochs: float = 16.0
     """Train the image tower on the labels for this long, as the bound; 0 does not."""
     rows: int = 10_000
-    """Training rows that probes and the classic feature use at most."""
+    """Training rows that probes and the classic feature use at most, the first ones."""
 
 
 def first_of_each(rows: Rows) -> NDArray[np.int64]:
@@ -56,8 +56,9 @@ def probe_rows(data: Pairs, cfg: EvalConfig) -> Rows | None:
     """Labelled training rows to fit probes on, one for each thing; a stream has none at hand."""
     if not isinstance(data.train, Rows):
         return None
-    rows = data.train.select(np.flatnonzero(labelled(data.train)))
-    return rows.select(first_of_each(rows)[: cfg.rows])
+    rows = data.train.select(range(min(len(data.train), cfg.rows)))
+    rows = rows.select(np.flatnonzero(labelled(rows)))
+    return rows.select(first_of_each(rows))
 
 
 def judged(data: Pairs) -> NDArray[np.bool_]:

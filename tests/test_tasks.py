@@ -3,6 +3,7 @@
 A new task needs one line in `EXAMPLES`: a function that builds a tiny instance and a batch for it.
 """
 
+import dataclasses
 import importlib
 import inspect
 import pkgutil
@@ -24,6 +25,7 @@ from modalities.image_text.clip import Clip
 from modalities.image_text.towers import ModelConfig, build_processor, build_towers
 from modalities.supervised import Supervised
 from modalities.task import Batch, Task
+from tests.image_text.files import TINY
 from tests.world import run_in_world
 from trainers import checkpoint
 from trainers.config import TrainConfig
@@ -33,35 +35,13 @@ ROWS = 8
 CAPTIONS = ["red cat", "blue dog", "green bird", "small red fish", "old cow", "a fox", "two mice", "one grey owl"]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Tensors are tiny, and the last bit of a sum depends on the threads that share it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @cache
 def processor_of(objective: str) -> Any:
     return build_processor(towers_of(objective), CAPTIONS)
 
 
 def towers_of(objective: str) -> ModelConfig:
-    return ModelConfig(
-        objective=objective,  # type: ignore[arg-type]
-        image_size=16,
-        patch_size=8,
-        vision_width=16,
-        vision_layers=1,
-        vision_heads=2,
-        text_width=16,
-        text_layers=1,
-        text_heads=2,
-        text_length=12,
-        vocabulary=520,
-        projection=8,
-    )
+    return dataclasses.replace(TINY, objective=objective)  # type: ignore[arg-type]
 
 
 def pixels() -> Tensor:

@@ -1,4 +1,4 @@
-"""Real files of images and captions for the tests: small, and different from one another."""
+"""Real files of images and captions for the tests, small and different from one another, and towers as small."""
 
 import csv
 import io
@@ -7,6 +7,22 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from modalities.image_text.towers import ModelConfig
+
+TINY = ModelConfig(
+    image_size=16,
+    patch_size=8,
+    vision_width=16,
+    vision_layers=1,
+    vision_heads=2,
+    text_width=16,
+    text_layers=1,
+    text_heads=2,
+    text_length=12,
+    vocabulary=530,
+    projection=8,
+)
 
 
 def picture(number: int, side: int = 12) -> Image.Image:

@@ -23,21 +23,9 @@ from transformers import (
 from modalities.image_text.clip import Clip
 from modalities.image_text.collate import PairCollate
 from modalities.image_text.tokenizer import train_clip_tokenizer
-from modalities.image_text.towers import ModelConfig, build_processor, build_towers
+from modalities.image_text.towers import build_processor, build_towers
+from tests.image_text.files import TINY
 
-TINY = ModelConfig(
-    image_size=16,
-    patch_size=8,
-    vision_width=16,
-    vision_layers=1,
-    vision_heads=2,
-    text_width=16,
-    text_layers=1,
-    text_heads=2,
-    text_length=12,
-    vocabulary=530,
-    projection=8,
-)
 CAPTIONS = ["a red cat", "two blue dogs"]
 
 
