@@ -19,6 +19,7 @@ import zlib
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 64_000_000
@@ -52,12 +53,14 @@ class CorruptMedia(ValueError):
         return type(self), (self.cause, self.row)  # loader workers pickle what they raise
 
 
-def decode(source: Image.Image | bytes | str | os.PathLike[str], row: int | str) -> Image.Image:
+def decode(source: Image.Image | npt.NDArray[np.uint8] | bytes | str | os.PathLike[str], row: int | str) -> Image.Image:
     """Returns the picture as mode RGB, following the rules above.
 
-    `source` is an open picture, the bytes of a file, or a path; `row` goes into the error.
+    `source` is an open picture, its RGB pixels (h, w, 3), the bytes of a file, or a path; `row` goes into the error.
     Raises `CorruptMedia` for anything that is not a complete picture.
     """
+    if isinstance(source, np.ndarray):
+        return Image.fromarray(source)
     try:
         if isinstance(source, Image.Image):
             _check_size(source, row)

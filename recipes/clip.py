@@ -84,7 +84,7 @@ PAPER = Config(
 
 def main(config: Config) -> None:
     """Train, measure, save; publish if asked to."""
-    run = Run.begin(config)
+    run = Run.begin(config, config.publish)
     with run.accelerator.main_process_first():  # one process fills the cache of `datasets`, the others find it
         data = load(config.data, config.model.image_size)
     run.say(f"{data.name}: {data.counts}")

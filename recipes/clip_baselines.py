@@ -14,9 +14,10 @@ from evaluation.joined_spaces import JoinedSpaces
 from evaluation.report import Row
 from modalities.image_text.clip import Clip
 from modalities.image_text.collate import PairCollate
-from modalities.image_text.encode import pixel_batches, thumbnails
-from modalities.image_text.pairs import Pairs, Rows
+from modalities.image_text.pairs import Pairs
 from modalities.image_text.towers import ModelConfig, build_towers
+from modalities.pictures.batches import pixel_batches, thumbnails
+from modalities.pictures.rows import Rows
 from modalities.supervised import Supervised
 from recipes.clip_measure import (
     EvalConfig,
@@ -109,7 +110,7 @@ def supervised(
     with torch.inference_mode():
         guesses = [
             task.logits({"pixel_values": pixels.to(tower.device)}).argmax(1).cpu()
-            for pixels in pixel_batches(collate, data.test)
+            for pixels in pixel_batches(data.test, collate.image_processor)
         ]
     chosen = judged(data)
     correct = torch.cat(guesses).numpy()[chosen] == np.array(data.test.labels)[chosen]

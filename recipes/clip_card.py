@@ -9,8 +9,9 @@ from evaluation.arrays import unit_rows
 from evaluation.plots import loss_curve, neighbour_sheet, similarity_matrix
 from modalities.image_text.clip import Clip
 from modalities.image_text.collate import PairCollate
-from modalities.image_text.encode import encode_images, encode_texts, thumbnails
+from modalities.image_text.encode import encode_images, encode_texts
 from modalities.image_text.pairs import Pairs
+from modalities.pictures.batches import thumbnails
 from recipes.clip_measure import explain
 from recipes.run import Run
 from trainers.hub.card import DataSource, model_card

@@ -13,7 +13,8 @@ from evaluation.zero_shot import class_vectors, zero_shot
 from modalities.image_text.clip import Clip
 from modalities.image_text.collate import PairCollate
 from modalities.image_text.encode import encode_images, encode_texts
-from modalities.image_text.pairs import Pairs, Rows, unseen_bases
+from modalities.image_text.pairs import Pairs, unseen_bases
+from modalities.pictures.rows import Rows, first_of_each
 
 COLUMNS = [
     Column("text_to_image_r1", "text→image R@1"),
@@ -40,11 +41,6 @@ class EvalConfig:
     """Train the image tower on the labels for this long, as the bound; 0 does not."""
     rows: int = 10_000
     """Training rows that probes and the classic feature use at most, the first ones."""
-
-
-def first_of_each(rows: Rows) -> NDArray[np.int64]:
-    """Places of one row for each thing: six skin tones of one hand would outvote a class with six members."""
-    return np.sort(np.unique(rows.bases, return_index=True)[1])
 
 
 def labelled(rows: Rows) -> NDArray[np.bool_]:

@@ -1,8 +1,5 @@
 """Rows to tensors: one view of every image, one of its captions."""
 
-import logging
-from bisect import bisect_left
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -14,15 +11,13 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from modalities.draws import uniform
-from modalities.image_text.pairs import Row
-from modalities.media import CorruptMedia, decode
-
-log = logging.getLogger(__name__)
+from modalities.media import decode
+from modalities.pictures.batches import Decoder
+from modalities.pictures.rows import Row
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 _DRAWS = 8  # caption, crop (area, aspect, x, y), flip, shift (x, y)
-_TOLERATED = 10  # bad images a loader worker may meet before their share is judged
 
 
 class ImageProcessor(Protocol):
@@ -53,9 +48,8 @@ class PairCollate:
 
     Captions are cut and padded to `max_length` tokens always: one process and two then see the same batch.
 
-    An image that cannot be decoded (in data too large to check beforehand) gives its place to the next good row of
-    the batch, id included, so that the twins are not each other's negatives. More than the share `max_bad` of them is
-    a ValueError.
+    A row whose image cannot be decoded gives its place to another (see `Decoder`), id included, so that the twins are
+    not each other's negatives.
     """
 
     def __init__(
@@ -75,7 +69,7 @@ class PairCollate:
         self.tokenizer = tokenizer
         self.image_processor = image_processor
         self.max_length = max_length
-        self.shift, self.min_area, self.flip, self.max_bad = shift, min_area, flip, max_bad
+        self.shift, self.min_area, self.flip = shift, min_area, flip
         self.centre = bool(image_processor.do_center_crop)  # CLIP cuts the middle out, SigLIP squashes the whole
         crop = image_processor.crop_size if self.centre else image_processor.size
         if crop["height"] != crop["width"]:
@@ -85,13 +79,11 @@ class PairCollate:
         std = np.array(image_processor.image_std, dtype=np.float64)
         self.factor = np.tile(image_processor.rescale_factor / std, self.side**2).astype(np.float32)  # (side*side*3,)
         self.offset = np.tile(mean / std, self.side**2).astype(np.float32)  # (side*side*3,)
-        self.seen = 0
-        self.bad: Counter[str] = Counter()
+        self.decode = Decoder(decode, max_bad)
 
     def __call__(self, rows: Sequence[Row], seeds: npt.NDArray[np.uint64] | None = None) -> dict[str, Tensor]:
         """A batch: pixel_values float (n, 3, side, side), input_ids and attention_mask long (n, t), ids long (n,)."""
-        places, images = self._decode(rows)
-        chosen = [rows[place] for place in places]
+        chosen, images = self.decode(rows)
         if seeds is None:
             captions = [row["captions"][0] for row in chosen]
             pixels = self.pixels(images)
@@ -126,28 +118,6 @@ class PairCollate:
         """What the published image processor makes of decoded images: (n, 3, side, side)."""
         values: Tensor = self.image_processor(list(images), return_tensors="pt")["pixel_values"]
         return values
-
-    def _decode(self, rows: Sequence[Row]) -> tuple[list[int], list[Image.Image]]:
-        """For each place in the batch the row that fills it, and its decoded image."""
-        decoded: list[Image.Image | None] = []
-        for row in rows:
-            try:
-                decoded.append(decode(row["image"], row["id"]))
-            except CorruptMedia as error:
-                log.warning("image %d: %s; another row takes its place", row["id"], error.cause)
-                self.bad[error.cause] += 1
-                decoded.append(None)
-        self.seen += len(rows)
-        good = [i for i, image in enumerate(decoded) if image is not None]
-        bad = sum(self.bad.values())
-        if not good or bad > max(_TOLERATED, self.max_bad * self.seen):
-            causes = ", ".join(f"{count} {cause}" for cause, count in self.bad.most_common())
-            raise ValueError(
-                f"{bad} of {self.seen} images cannot be decoded, more than data.max_bad={self.max_bad:g} "
-                f"allows: {causes}; repair them or raise data.max_bad."
-            )
-        places = [good[bisect_left(good, i) % len(good)] for i in range(len(rows))]
-        return places, [image for place in places if (image := decoded[place]) is not None]
 
     def _view(self, image: Image.Image, draw: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
         """One random view of an RGB image: (side, side, 3). `draw` (7,) holds crop, flip and shift."""

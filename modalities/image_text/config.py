@@ -2,41 +2,21 @@
 
 from dataclasses import dataclass
 
+from modalities.pictures.config import TableConfig
+
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(TableConfig):
     """Which images and captions to read, and which of them to hold out."""
 
     source: str = "openmoji"
     """openmoji, a Hub data set, a folder (images with metadata.csv), or a file or glob of .parquet, .tar
     (webdataset), .csv or .jsonl."""
-    subset: str = ""
-    """Configuration of a Hub data set."""
-    split: str = "train"
-    """Split to train on."""
-    test_split: str = ""
-    """Split to test on instead of holding images out; streams need one."""
-    image_column: str = "image"
-    """Column with the image or its path; several after commas are tried in turn (jpg,png)."""
     caption_column: str = "text"
     """Column with a caption or a list of them; several after commas are joined into one list. Dots reach into json
     fields (json.caption)."""
-    id_column: str = ""
-    """Column that names the image, so that rows with one image and different captions go together. Default: a hash of
-    the image's bytes, or of its path where the table holds paths."""
     label_column: str = ""
-    """Column with a class, for zero-shot classification and probes."""
-    held_out: int = 400
-    """Images to hold out for testing; with a test split of a stream, how many to read of it."""
-    split_seed: int = 0
-    """Chooses which images are held out."""
-    stream: bool = False
-    """Read the training rows while training, without a copy on disk."""
-    check_images: int = 20_000
-    """Decode every image once before training when there are at most this many. Larger sets and streams have only
-    their test images checked, and meet bad images while training."""
-    max_bad: float = 0.01
-    """Share of rows that may be unusable before loading or training stops."""
+    """Column with a class, for zero-shot classification and probes; auto: label or cls, where there is one."""
 
 
 @dataclass(frozen=True)

@@ -1,39 +1,25 @@
 """Embeddings of whole data sets, as arrays, from the pixels and tokens that a user of the checkpoint would see."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
-from torch import Tensor
 
 from modalities.image_text.clip import Clip
 from modalities.image_text.collate import PairCollate
-from modalities.image_text.pairs import Rows
-from modalities.media import decode
+from modalities.pictures.batches import pixel_batches
+from modalities.pictures.rows import Rows
 
 Floats = npt.NDArray[np.float32]
-
-
-def pixel_batches(collate: PairCollate, rows: Rows, chunk: int = 256) -> Iterator[Tensor]:
-    """The images of `rows` as the published image processor prepares them: (<= chunk, 3, h, w) each."""
-    for start in range(0, len(rows), chunk):
-        some = rows.__getitems__(list(range(start, min(start + chunk, len(rows)))))
-        yield collate.pixels([decode(row["image"], row["id"]) for row in some])
-
-
-def thumbnails(rows: Rows, side: int) -> npt.NDArray[np.uint8]:
-    """The images of `rows` squeezed to squares: (n, side, side, 3)."""
-    images = (decode(row["image"], row["id"]) for row in rows)
-    return np.stack([np.asarray(image.resize((side, side), Image.Resampling.BICUBIC)) for image in images])
 
 
 @torch.inference_mode()
 def encode_images(task: Clip, collate: PairCollate, rows: Rows) -> Floats:
     """Projected image embeddings, (n, d), not normalised."""
     device = task.encoder.device
-    features = [task.encode({"pixel_values": pixels.to(device)})["image"] for pixels in pixel_batches(collate, rows)]
+    batches = pixel_batches(rows, collate.image_processor)
+    features = [task.encode({"pixel_values": pixels.to(device)})["image"] for pixels in batches]
     return torch.cat(features).float().cpu().numpy()
 
 

@@ -141,7 +141,7 @@ def test_a_bad_image_gives_its_place_to_the_next_row(caplog):
     with caplog.at_level(logging.WARNING):
         batch = collate(rows, some_seeds(5))
     assert batch["ids"].tolist() == [100, 101, 103, 103, 100]
-    assert collate.bad == {"truncated or damaged": 1, "not a picture": 1} and "image 102" in caplog.text
+    assert collate.decode.bad == {"truncated or damaged": 1, "not a picture": 1} and "image 102" in caplog.text
     assert batch["input_ids"][2, 3] == WORDS.index("3")  # the caption goes with the image
     assert torch.equal(batch["pixel_values"][:2], collator(shift=0.25)(some_rows(5), some_seeds(5))["pixel_values"][:2])
 

@@ -1,8 +1,9 @@
 """Numbers of a row: a function of its own seed, and evenly spread."""
 
 import numpy as np
+import torch
 
-from modalities.draws import mix, uniform
+from modalities.draws import as_signed, mix, uniform, uniform_on_device
 
 SEEDS = np.arange(1000, dtype=np.uint64) * np.uint64(7919)
 
@@ -53,3 +54,20 @@ def test_numbers_are_uniform_and_columns_unrelated():
         related = np.corrcoef(np.concatenate([draws, np.roll(draws, 1, axis=0)], axis=1).T)
         assert np.abs(related - np.eye(6)).max() < 0.03  # 4 standard errors
     assert chi_square(uniform(np.arange(20_000, dtype=np.uint64), 1)[:, 0] ** 1.1, 100) > 150
+
+
+def test_the_torch_twin_draws_the_same_numbers():
+    seeds = mix(SEEDS)  # all 64 bits in use, so that half of the seeds are negative to torch
+    wanted = np.floor(uniform(seeds, 5) * 2**24) / 2**24
+    found = uniform_on_device(as_signed(seeds), 5)
+    assert found.dtype == torch.float32 and (found.double().numpy() == wanted).all()
+    arithmetic = ((as_signed(seeds) >> 40).float() * 2.0**-24).numpy()  # the broken twin: a shift that keeps the sign
+    assert (arithmetic < 0).any()
+
+
+def test_streams_of_one_row_are_unrelated():
+    seeds = as_signed(np.arange(20_000, dtype=np.uint64))
+    streams = np.stack([uniform_on_device(seeds, 1, stream)[:, 0].double().numpy() for stream in range(4)])
+    assert np.abs(np.corrcoef(streams) - np.eye(4)).max() < 0.03  # 4 standard errors
+    assert all(chi_square(draws, 100) < 150 for draws in streams)
+    assert (uniform_on_device(seeds, 1, 2)[:5] == uniform_on_device(seeds[:5], 3, 2)[:, :1]).all()

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from modalities.image_text import openmoji
 from modalities.image_text.config import DataConfig
 from modalities.image_text.pairs import unseen_bases
 from modalities.image_text.sources import load
 from modalities.media import decode
+from modalities.pictures import openmoji
 
 read = openmoji._read
 
@@ -79,5 +79,5 @@ def test_ids_and_split_do_not_depend_on_the_drawn_size(monkeypatch):
 
 def test_what_is_missing_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"pip install 'unseen\[demo\]'"):
+    with pytest.raises(ValueError, match=r"needs the package .*: pip install -e '\.\[demo\]'"):
         openmoji.load_openmoji(16)

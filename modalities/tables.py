@@ -1,18 +1,17 @@
-"""Opens tables of images through `datasets`: Hub sets, folders, parquet, webdataset shards, csv, json lines.
+"""Opens tables through `datasets`: Hub sets, folders, parquet, webdataset shards, csv, json lines.
 
 Nothing that a data set brings is run: only the builders that come with `datasets` are used (loading scripts are gone
 from it), `pipe:` URLs and pickles are refused, and images stay bytes or paths until `modalities.media` decodes them.
 """
 
 import glob
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import datasets
-
-from modalities.image_text.pairs import Source
 
 _BUILDERS = {".parquet": "parquet", ".tar": "webdataset", ".csv": "csv", ".jsonl": "json", ".json": "json"}
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -42,6 +41,16 @@ class Table:
         """Those of `columns` that are there; all may be tried in turn, so one is enough."""
         there = [name for name in columns if name in self.columns or name.split(".")[0] in self.columns]
         return [self.require(name, option) for name in there or columns]
+
+    @property
+    def name(self) -> str:
+        """A Hub id as it is; of a local path the last part, for cards are read elsewhere."""
+        return self.source if not os.path.isabs(self.source) else os.path.basename(self.source.rstrip("/"))
+
+    @property
+    def licence(self) -> str:
+        """As the table declares it."""
+        return (self.rows.info.license or "unknown") if self.rows.info else "unknown"
 
     def select(self, columns: list[str]) -> "Table":
         """Only these columns, so that no other image or sound is decoded on the way."""
@@ -83,6 +92,8 @@ def _load(source: str, arguments: dict[str, Any], subset: str, split: str, strea
         return datasets.load_dataset(**arguments, name=subset or None, split=split, streaming=stream)
     except datasets.exceptions.DatasetNotFoundError as error:
         raise ValueError(f"data.source={source!r} is neither a local path nor a readable Hub data set.") from error
+    except datasets.data_files.EmptyDatasetError as error:
+        raise ValueError(f"data.source={source!r} holds no file that is read: put images or tables there.") from error
     except (ConnectionError, TimeoutError) as error:
         raise ValueError(
             f"The Hub is out of reach, so data.source={source!r} cannot be read: use a local copy."
@@ -104,43 +115,6 @@ def lookup(row: dict[str, Any], column: str) -> Any:
     return value
 
 
-def picture(value: Any, folder: Path | None, column: str) -> Source | None:
-    """The image in a cell, as bytes or a path; None where the cell is empty."""
-    if isinstance(value, dict) and value.get("bytes") is not None:
-        return bytes(value["bytes"])
-    if isinstance(value, dict):
-        value = value.get("path")
-    if value is None or isinstance(value, bytes):
-        return value
-    if not isinstance(value, str):
-        raise ValueError(
-            f"Column {column!r} holds {type(value).__name__} where images or their paths should be: set "
-            f"data.image_column."
-        )
-    if folder is None:
-        raise ValueError(
-            f"Column {column!r} holds paths, and a Hub data set cannot name local files: set "
-            f"data.image_column to a column of images."
-        )
-    return value if Path(value).is_absolute() else str(folder / value)
-
-
-@dataclass(frozen=True)
-class Cells:
-    """Fetches the images of a table that is not streamed."""
-
-    table: Table
-    columns: list[str]
-
-    def __call__(self, places: list[int]) -> list[Source]:
-        rows = self.table.rows[places]
-        return [
-            first_picture({name: rows[name][i] for name in rows}, self.columns, self.table.folder) or b""
-            for i in range(len(places))
-        ]
-
-
-def first_picture(row: dict[str, Any], columns: list[str], folder: Path | None) -> Source | None:
-    """The image of the first column that has one: webdataset shards may mix jpg and png."""
-    pictures = (picture(lookup(row, column), folder, column) for column in columns)
-    return next((found for found in pictures if found is not None), None)
+def column_names(option: str) -> list[str]:
+    """The names in an option that may list several, separated by commas."""
+    return [name.strip() for name in option.split(",") if name.strip()]

