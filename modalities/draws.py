@@ -8,6 +8,8 @@ counter-based generator in the way of Salmon et al. (SC 2011).
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -28,3 +30,39 @@ def uniform(seeds: npt.NDArray[np.uint64], count: int) -> npt.NDArray[np.float64
     counters = np.arange(count, dtype=np.uint64) * _GOLDEN  # (count,)
     bits = mix(mix(seeds)[:, None] + counters)  # (n, count)
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def uniform_on_device(seeds: Tensor, count: int, stream: int = 0) -> Tensor:
+    """The torch twin of `uniform`, for views that are made on the training device: (n, count) fp32 in [0, 1).
+
+    seeds: int64 (n,), the bits of the uint64 seeds. Row i depends on `seeds[i]` and `stream` alone, and is the same on
+    every device; with stream 0 the numbers are those of `uniform` cut to 24 bits. Different streams are unrelated, so
+    that two views or two uses of one row do not share their numbers.
+    """
+    assert seeds.ndim == 1 and seeds.dtype == torch.int64, f"seeds must be int64 (n,), got {seeds.dtype} {seeds.shape}"
+    if stream:
+        seeds = _mix_tensor(seeds + _signed(int(mix(np.array([stream], dtype=np.uint64))[0])))
+    counters = torch.arange(count, device=seeds.device) * _signed(int(_GOLDEN))  # (count,), wraps around as uint64 does
+    bits = _mix_tensor(_mix_tensor(seeds)[:, None] + counters)  # (n, count)
+    return _shift(bits, 40).float() * 2.0**-24  # 24 bits are all that fp32 holds, and never round up to 1
+
+
+def as_signed(seeds: npt.NDArray[np.uint64]) -> Tensor:
+    """Seeds as torch holds them: the same 64 bits, (n,) int64."""
+    return torch.from_numpy(np.ascontiguousarray(seeds, dtype=np.uint64).view(np.int64).copy())
+
+
+def _mix_tensor(x: Tensor) -> Tensor:
+    x = x + _signed(int(_GOLDEN))
+    x = (x ^ _shift(x, 30)) * _signed(0xBF58476D1CE4E5B9)
+    x = (x ^ _shift(x, 27)) * _signed(0x94D049BB133111EB)
+    return x ^ _shift(x, 31)
+
+
+def _shift(x: Tensor, places: int) -> Tensor:
+    """Shift right as uint64 does, filling with zeros: torch shifts int64 with its sign."""
+    return (x >> places) & ((1 << (64 - places)) - 1)
+
+
+def _signed(bits: int) -> int:
+    return bits - (1 << 64) if bits >= 1 << 63 else bits

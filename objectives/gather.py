@@ -54,6 +54,43 @@ def gather(x: Tensor) -> Tensor:
     return gathered
 
 
+def all_reduce(x: Tensor) -> Tensor:
+    """Sum every rank's `x`, with gradient: the backward sums what all ranks want of the result.
+
+    For statistics that every rank then uses on its own rows (means of a batch norm, cross-correlations), case (b)
+    above: DDP's mean makes it exact. A plain `dist.all_reduce` would lose the other ranks' part of the gradient.
+
+    Args:
+        x: (...), floating point, the same shape on every rank.
+
+    Returns:
+        The same shape, equal on every rank. In a world of one, `x` itself.
+
+    Every rank must call it, in the same order, and run backward through the result.
+    """
+    if world_size() == 1:
+        return x
+    total: Tensor = _AllReduce.apply(x)  # type: ignore[no-untyped-call]
+    return total
+
+
+class _AllReduce(torch.autograd.Function):
+    """Sum over ranks, forward and backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        total = grad.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+
 class _Gather(torch.autograd.Function):
     """All-gather whose backward sums the gradient over ranks and keeps this rank's rows."""
 
