@@ -1,5 +1,6 @@
 """What a method is: an encoder, a loss over a batch, and the state that moves with it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ class Task(nn.Module):
     """Whether examples meet in the loss (contrast, cross-correlation, balanced clusters). A coupled task that is to be
     trained in micro-batches also has `embed(batch) -> tuple of (n, ...)` and `loss_from(*embeddings) -> dict`, and
     `forward` is the one after the other."""
+
+    lr_scales: Mapping[str, float] = {}
+    """Factors on the learning rate of submodules or parameters, by name: of a discriminator, say. Not named, 1."""
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """{"loss": scalar} plus scalars to log; with "count" (scalar) where the loss is a mean over that many tokens

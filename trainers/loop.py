@@ -21,7 +21,7 @@ from trainers import checkpoint
 from trainers.config import TrainConfig
 from trainers.folder import claim, require_space
 from trainers.loader import Batch, Collate, Order, batches, build_order
-from trainers.optim import build_optimizer
+from trainers.optim import build_optimizer, set_rate
 from trainers.order import GlobalOrder
 from trainers.record import Record
 from trainers.resume import resume, save
@@ -33,7 +33,8 @@ from trainers.world import open_world
 
 
 class Trainable(Protocol):
-    """What `fit` needs of a task; `modalities.task.Task` provides it. It must also be an `nn.Module`."""
+    """What `fit` needs of a task; `modalities.task.Task` provides it. It must also be an `nn.Module`. Where parts of it
+    learn at other rates than the rest, `lr_scales` says so: see `trainers.optim.parameter_groups`."""
 
     coupled: bool
 
@@ -102,8 +103,7 @@ def fit(
             # Dropout of a step depends on nothing before it; ranks differ so that their dropout does.
             set_seed(_step_seed(cfg.seed, step, accelerator.process_index))
             rate = learning_rate(cfg, step, total)
-            for group in prepared.param_groups:
-                group["lr"] = rate
+            set_rate(prepared, rate)
             prepared.zero_grad(set_to_none=True)
             scalars = take_step(send_to_device(batch, accelerator.device, non_blocking=True))
             accelerator.unscale_gradients(prepared)

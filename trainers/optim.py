@@ -13,27 +13,45 @@ from trainers.config import TrainConfig
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Trainable parameters in groups: matrices and kernels are decayed, everything with at most one dimension (biases,
     norms, logit scales) is not. Shared parameters appear once. Parameters that are sharded over processes and ones that
-    are not go apart, for the fused kernels take either kind."""
-    trainable = [p for p in module.parameters() if p.requires_grad]
+    are not go apart, for the fused kernels take either kind. Each group has the "lr_scale" of its parameters: what
+    `module.lr_scales` ({name of a submodule or parameter: factor on the learning rate}) gives them, or 1."""
+    trainable = {name: p for name, p in module.named_parameters() if p.requires_grad}
     if not trainable:
         raise ValueError(f"{type(module).__name__} has no trainable parameter: every one has requires_grad=False.")
-    groups = [
-        {
-            "params": [p for p in trainable if (p.ndim > 1) == matrix and isinstance(p, DTensor) == sharded],
-            "weight_decay": weight_decay if matrix else 0.0,
-        }
-        for matrix in (True, False)
-        for sharded in (False, True)
+    scales: dict[str, float] = getattr(module, "lr_scales", {})
+    for part in scales:
+        assert any(_is_in(name, part) for name in trainable), f"lr_scales names {part!r}, where nothing is trained"
+    groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in trainable.items():
+        own = [scale for part, scale in scales.items() if _is_in(name, part)] or [1.0]
+        assert len(own) == 1, f"lr_scales gives {name} {len(own)} factors"
+        groups.setdefault((own[0], parameter.ndim <= 1, isinstance(parameter, DTensor)), []).append(parameter)
+    return [
+        {"params": groups[key], "weight_decay": 0.0 if key[1] else weight_decay, "lr_scale": key[0]}
+        for key in sorted(groups, key=lambda key: (-key[0], *key[1:]))
     ]
-    return [group for group in groups if group["params"]]
+
+
+def _is_in(name: str, part: str) -> bool:
+    return f"{name}.".startswith(f"{part}.")
 
 
 def build_optimizer(module: nn.Module, cfg: TrainConfig) -> torch.optim.Optimizer:
-    """The optimizer that `cfg` names, over `parameter_groups`."""
+    """The optimizer that `cfg` names, over `parameter_groups`, at the peak learning rate."""
     groups = parameter_groups(module, cfg.weight_decay)
+    optimizer: torch.optim.Optimizer
     if cfg.optimizer == "lars":
-        return LARS(groups, lr=cfg.lr, momentum=cfg.momentum)
-    return torch.optim.AdamW(groups, lr=cfg.lr, betas=(cfg.momentum, cfg.beta2), eps=1e-6, fused=True)
+        optimizer = LARS(groups, lr=cfg.lr, momentum=cfg.momentum)
+    else:
+        optimizer = torch.optim.AdamW(groups, lr=cfg.lr, betas=(cfg.momentum, cfg.beta2), eps=1e-6, fused=True)
+    set_rate(optimizer, cfg.lr)
+    return optimizer
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group the learning rate `rate`, times its own factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["lr_scale"]
 
 
 class LARS(torch.optim.Optimizer):

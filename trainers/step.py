@@ -26,9 +26,10 @@ class GradientStep:
         self._accelerator, self._model, self._task = accelerator, model, task
         self._micro = micro_batch
         self._sharded = any(isinstance(parameter, DTensor) for parameter in task.parameters())
-        if micro_batch and task.coupled:
-            _refuse_one_piece(task)
+        if micro_batch:
             _refuse_batch_norm(task)
+            if task.coupled:
+                _refuse_one_piece(task)
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """Gradients into `.grad`; returns the detached scalars of `forward`, as means over the process's rows."""

@@ -8,7 +8,7 @@ from torch import nn
 
 from tests.trainers.toys import Single
 from trainers.config import TrainConfig
-from trainers.optim import LARS, build_optimizer, parameter_groups
+from trainers.optim import LARS, build_optimizer, parameter_groups, set_rate
 from trainers.schedule import learning_rate
 
 Matrix = list[list[float]]
@@ -65,6 +65,39 @@ def test_adamw_is_fused_and_takes_the_options() -> None:
     for group in optimizer.param_groups:
         assert group["fused"] and group["betas"] == (0.8, 0.95)
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3, 0.0]
+
+
+def test_parts_learn_at_their_own_rates() -> None:
+    task = Single()
+    assert {group["lr_scale"] for group in parameter_groups(task, 0.1)} == {1.0}
+    task.lr_scales = {"decoder": 0.1, "idle": 3.0}  # a submodule and a parameter
+    names = {id(p): name for name, p in task.named_parameters()}
+    for name in ("adamw", "lars"):
+        optimizer = build_optimizer(task, TrainConfig(lr=0.5, optimizer=name, weight_decay=0.2))  # type: ignore[arg-type]
+        for rate in (0.5, 0.125):
+            found = {
+                names[id(p)]: (group["lr"] / rate, group["weight_decay"])
+                for group in optimizer.param_groups
+                for p in group["params"]
+            }
+            set_rate(optimizer, 0.125)
+            assert found.pop("decoder.weight") == (0.1, 0.2) and found.pop("decoder.bias") == (0.1, 0.0)
+            assert found.pop("idle") == (3.0, 0.2) and found.pop("encoder.weight") == (1.0, 0.2)
+            assert set(found.values()) == {(1.0, 0.0)} and len(found) == 3
+
+
+@pytest.mark.parametrize(
+    ("scales", "sentence"),
+    [
+        ({"decode": 0.1}, "lr_scales names 'decode', where nothing is trained"),
+        ({"decoder": 0.1, "decoder.bias": 0.2}, "lr_scales gives decoder.bias 2 factors"),
+    ],
+)
+def test_a_rate_for_nothing_or_given_twice_is_a_mistake(scales: dict[str, float], sentence: str) -> None:
+    task = Single()
+    task.lr_scales = scales
+    with pytest.raises(AssertionError, match=sentence):
+        parameter_groups(task, 0.1)
 
 
 def lars_in_loops(weights: Matrix, slopes: list[Matrix], vector: bool, decay: float) -> Matrix:

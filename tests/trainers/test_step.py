@@ -126,6 +126,10 @@ def test_batch_norm_and_tasks_in_one_piece_are_refused(accelerator: Accelerator)
     with pytest.raises(ValueError, match=r"micro_batch cannot be used: one\.4 is a batch norm"):
         GradientStep(accelerator, task, task, 4)
     GradientStep(accelerator, task, task, 0)
+    accumulated = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    accumulated.coupled = False  # type: ignore[assignment]
+    with pytest.raises(ValueError, match="micro_batch cannot be used: 1 is a batch norm"):
+        GradientStep(accelerator, accumulated, accumulated, 4)
     whole = nn.Linear(2, 2)
     whole.coupled = True  # type: ignore[assignment]
     with pytest.raises(ValueError, match="Linear is a coupled task without embed"):

@@ -137,6 +137,34 @@ class Paired(nn.Module):
         self.log_scale.data.clamp_(0.0, 4.0)
 
 
+class Paced(nn.Module):
+    """Two weights with a constant gradient of 1, so that AdamW moves each by its learning rate; one learns at a tenth.
+
+    `places` keeps where they were after every update.
+    """
+
+    coupled = False
+
+    def __init__(self, updates: int) -> None:
+        super().__init__()
+        self.fast, self.slow = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+        self.lr_scales = {"slow": 0.1}
+        self.register_buffer("places", torch.zeros(updates + 1, 2))
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self.double()
+        self.places[0] = self.now()
+
+    def now(self) -> Tensor:
+        return torch.stack([self.fast.weight.detach(), self.slow.weight.detach()]).flatten()
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        return {"loss": self.fast.weight.sum() + self.slow.weight.sum() + 0 * batch["x"].sum()}
+
+    def after_step(self, progress: float) -> None:
+        self.updates += 1
+        self.places[self.updates] = self.now()
+
+
 def state_of(task: nn.Module) -> dict[str, Tensor]:
     """Every parameter and every buffer, persistent or not."""
     return {n: t.detach().clone() for n, t in (*task.named_parameters(), *task.named_buffers())}
