@@ -1,0 +1,82 @@
+"""Exemplar: indices that stay with their pictures, and colour as the shortcut that the views must close."""
+
+import numpy as np
+import pytest
+import torch
+
+from modalities.task import Batch
+from modalities.vision.backbones import ModelConfig
+from modalities.vision.exemplar import Exemplar, ExemplarConfig, Indexed
+from modalities.vision.views.pipeline import ViewConfig
+from tests.vision.shortcut import noise
+
+COUNT = 16
+LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+
+
+def tiny(views: ViewConfig) -> Exemplar:
+    torch.manual_seed(0)
+    return Exemplar(ModelConfig(width=8, image_size=32), views, ExemplarConfig(classes=COUNT))
+
+
+def seen(rows: list[dict[str, int]], seeds: np.ndarray) -> Batch:
+    return {"seeds": torch.tensor([row["id"] for row in rows])}
+
+
+def test_indices_are_places_among_the_training_rows() -> None:
+    collate = Indexed(seen, [40, 10, 30])
+    rows = [{"id": 30}, {"id": 40}, {"id": 30}]
+    batch = collate(rows, np.zeros(3, dtype=np.uint64))
+    assert batch["index"].tolist() == [2, 0, 2]
+    assert batch["seeds"].tolist() == [30, 40, 30]  # and the other collator's batch is kept
+    with pytest.raises(KeyError):
+        collate([{"id": 20}], np.zeros(1, dtype=np.uint64))
+
+
+def test_the_index_is_the_answer() -> None:
+    task = tiny(ViewConfig(side=32))
+    batch = {"images": torch.zeros(4, 3, 32, 32, dtype=torch.uint8), "seeds": torch.arange(4)}
+    task.guess = lambda pixels: torch.eye(COUNT)[:4]  # type: ignore[method-assign]
+    assert task(batch | {"index": torch.arange(4)})["accuracy"] == 1
+    assert task(batch | {"index": torch.arange(4) + 1})["accuracy"] == 0
+
+
+def tinted() -> torch.Tensor:
+    """Noise pictures told apart by a tint that grey views lose, uint8 (16, 3, 32, 32)."""
+    draw = torch.Generator().manual_seed(0)
+    tint = torch.rand(COUNT, 3, 1, 1, generator=draw)
+    tint = 0.4 * (tint - (tint * LUMA).sum(1, keepdim=True))
+    return ((noise(COUNT, draw) + tint).clamp(0, 1) * 255).to(torch.uint8)
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_a_tint_names_the_picture_only_where_views_keep_colours(guarded: bool) -> None:
+    task = tiny(ViewConfig(side=32, min_area=0.05, max_area=0.1, grey=float(guarded)))
+    images, draw = tinted(), torch.Generator().manual_seed(1)
+    optimizer = torch.optim.AdamW(task.parameters(), lr=1e-2)
+
+    def found() -> dict[str, torch.Tensor]:
+        rows = torch.randint(COUNT, (64,), generator=draw)
+        return task({"images": images[rows], "seeds": torch.randint(2**62, (64,), generator=draw), "index": rows})
+
+    for _ in range(40):
+        optimizer.zero_grad()
+        found()["loss"].backward()
+        optimizer.step()
+    accuracy = float(torch.stack([found()["accuracy"] for _ in range(4)]).mean())
+    assert accuracy < 0.2 if guarded else accuracy > 0.5  # chance is 1/16
+
+
+def test_the_sheet_shows_three_views_of_one_picture() -> None:
+    images = tinted()[:4]
+    panels = tiny(ViewConfig(side=32)).illustrate({"images": images, "seeds": torch.arange(4)})
+    assert list(panels) == ["picture", "view 1", "view 2", "view 3"]
+    assert (panels["picture"] * 255 - images).abs().max() < 1e-4
+    assert not torch.equal(panels["view 1"], panels["view 2"])
+
+
+def test_impossible_options_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"task.classes is -2; .* must not be negative."):
+        ExemplarConfig(classes=-2)
+    with pytest.raises(ValueError, match=r"task.classes is 0; exemplar needs at least two training pictures."):
+        Exemplar(ModelConfig(width=8), ViewConfig(), ExemplarConfig())
