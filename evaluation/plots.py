@@ -1,28 +1,18 @@
 """Pictures of a run: its loss curve, the similarity of held-out pairs, the nearest images of a query."""
 
-import io
 import json
 import math
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
 
 from evaluation.arrays import matrix
+from evaluation.figures import BLUE, COLOURS, GREEN, INK, Pixels, figure, finish, plain, show, tidy, wrap
 
-Pixels = NDArray[np.uint8]
-
-DPI = 100
-INK, FAINT, BLUE, GREEN = "#222222", "#9a9a9a", "#1f5fa8", "#1a9641"
-COLOURS = (BLUE, "#d95f02", GREEN, "#7b3294", "#a6761d", "#666666")
 WITH_PICTURES = 16  # pairs up to which a similarity matrix shows them
-LARGE = 300_000  # bytes above which a picture is reduced to 256 colours
 SMOOTHING = 50  # the smoothed loss averages over a 50th of the run
 
 
@@ -33,7 +23,8 @@ def loss_curve(
     title: str = "",
     credit: str = "",
 ) -> None:
-    """Draw the training loss, raw and smoothed, and on a second panel every metric named "eval/...".
+    """Draw the training loss, raw and smoothed, with "eval/loss" beside it, and on a second panel every other metric
+    named "eval/...".
 
     metrics_path: JSON lines such as {"step": 10, "loss": 5.1} and {"step": 100, "eval/text_to_image_r1":
     0.2}. Where a resumed run wrote a step twice, the later line counts; an unfinished last line is skipped.
@@ -41,16 +32,20 @@ def loss_curve(
     Raises ValueError for a line that is not JSON or a file without a loss.
     """
     loss, evaluations = _read_metrics(Path(metrics_path))
-    figure = _figure(8, 6 if evaluations else 3.8)
-    panels = figure.subplots(2 if evaluations else 1, 1, squeeze=False, sharex=True)[:, 0]
+    held_out = evaluations.pop("eval/loss", {})
+    drawing = figure(8, 6 if evaluations else 3.8)
+    panels = drawing.subplots(2 if evaluations else 1, 1, squeeze=False, sharex=True)[:, 0]
     steps, values = np.array(sorted(loss)), np.array([loss[step] for step in sorted(loss)])
     top = panels[0]
     top.plot(steps, values, color=BLUE, alpha=0.4, linewidth=0.8, label="each logged step")
     top.plot(steps, _smooth(values), color=BLUE, linewidth=1.8, label="moving average")
+    if held_out:
+        at = sorted(held_out)
+        top.plot(at, [held_out[step] for step in at], color=COLOURS[1], marker=".", label="held-out images")
     if chance is not None:
         top.axhline(chance, color=INK, linestyle="--", linewidth=1, label=f"guessing, {chance:.2f}")
     top.set_ylabel("training loss")
-    _tidy(top)
+    tidy(top)
     top.legend(frameon=False, fontsize=9)
 
     if evaluations:
@@ -61,10 +56,10 @@ def loss_curve(
             label = name.removeprefix("eval/").replace("_", " ")
             bottom.plot(at, [curve[step] for step in at], style, color=colour, marker=".", label=label)
         bottom.set_ylabel("held out")
-        _tidy(bottom)
+        tidy(bottom)
         bottom.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
     panels[-1].set_xlabel("step")
-    _finish(figure, path, title, credit)
+    finish(drawing, path, title, credit)
 
 
 def similarity_matrix(
@@ -90,10 +85,10 @@ def similarity_matrix(
             raise ValueError(f"similarity_matrix: {len(given)} {name} for {n} pairs; pass one per pair.")
     small = n <= WITH_PICTURES
     side = max(3.2, 0.55 * n) if small else 5.5
-    figure = _figure(side + (3.5 if small and captions is not None else 1.6), side + 1)
-    axes = figure.add_subplot()
+    drawing = figure(side + (3.5 if small and captions is not None else 1.6), side + 1)
+    axes = drawing.add_subplot()
     drawn = axes.imshow(values, cmap="viridis", interpolation="nearest" if n <= 500 else "auto")
-    figure.colorbar(drawn, ax=axes, shrink=0.7, label="cosine")
+    drawing.colorbar(drawn, ax=axes, shrink=0.7, label="cosine")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_xlabel("image" if images is None or not small else "")
@@ -101,51 +96,53 @@ def similarity_matrix(
     if small:
         _write_cells(axes, values)
         if captions is not None:
-            axes.set_yticks(range(n), [_wrap(caption, 25, 3) for caption in captions], fontsize=9)
-            _plain(axes.get_yticklabels())
+            axes.set_yticks(range(n), [wrap(caption, 25, 3) for caption in captions], fontsize=9)
+            plain(axes.get_yticklabels())
             axes.tick_params(axis="y", length=0)
         for column, image in enumerate(images or []):
             inset = axes.inset_axes((column - 0.45, -1.5, 0.9, 0.9), transform=axes.transData)
             inset.imshow(image, interpolation="lanczos")
             inset.set_axis_off()
-    _finish(figure, path, title, credit)
+    finish(drawing, path, title, credit)
 
 
 def neighbour_sheet(
-    queries: Sequence[str],
+    queries: Sequence[str] | Sequence[Pixels],
     images: Sequence[Sequence[Pixels]],
     correct: Sequence[Sequence[bool]],
     path: str | Path,
     title: str = "",
     credit: str = "",
 ) -> None:
-    """Draw one row per query text with its nearest images, nearest first; a green frame marks a right one.
+    """Draw one row per query, a text or an image, with its nearest images, nearest first; a green frame marks a right
+    one.
 
     images, (h, w, 3) uint8, and correct hold one sequence per query, of equal lengths (five reads well).
     Raises ValueError when they do not.
     """
-    if not queries or len(queries) != len(images) or len(queries) != len(correct):
+    if len(queries) == 0 or len(queries) != len(images) or len(queries) != len(correct):
         raise ValueError(
             f"neighbour_sheet: {len(queries)} queries, {len(images)} rows of images and {len(correct)} "
             "of marks; pass one of each per query, and at least one query."
         )
     width = max(len(row) for row in images)
-    figure = _figure(2.4 + 0.95 * width, 0.6 + 0.95 * len(queries))
-    grid = figure.add_gridspec(len(queries), width + 1, width_ratios=[2.3] + [0.95] * width)
+    first = 2.3 if isinstance(queries[0], str) else 1.15
+    drawing = figure(first + 0.1 + 0.95 * width, 0.6 + 0.95 * len(queries))
+    grid = drawing.add_gridspec(len(queries), width + 1, width_ratios=[first] + [0.95] * width)
     for number, (query, row, marks) in enumerate(zip(queries, images, correct, strict=True)):
         if len(row) != len(marks):
             raise ValueError(f"neighbour_sheet: query {number} has {len(row)} images but {len(marks)} marks.")
-        words = figure.add_subplot(grid[number, 0])
-        words.set_axis_off()
-        words.text(0, 0.5, _wrap(query, 26, 4), va="center", fontsize=10, color=INK, parse_math=False)
+        asked = drawing.add_subplot(grid[number, 0])
+        if isinstance(query, str):
+            asked.set_axis_off()
+            asked.text(0, 0.5, wrap(query, 26, 4), va="center", fontsize=10, color=INK, parse_math=False)
+        else:
+            asked.set_anchor("W")  # the wider column leaves room between what is asked and what is found
+            show(asked, query, INK, 2)
         for place, (image, right) in enumerate(zip(row, marks, strict=True)):
-            axes = figure.add_subplot(grid[number, place + 1])
-            axes.imshow(image, interpolation="lanczos")
-            axes.set_xticks([])
-            axes.set_yticks([])
-            for spine in axes.spines.values():
-                spine.set(color=GREEN if right else "#dddddd", linewidth=4 if right else 1)
-    _finish(figure, path, title, credit)
+            axes = drawing.add_subplot(grid[number, place + 1])
+            show(axes, image, GREEN if right else "#dddddd", 4 if right else 1)
+    finish(drawing, path, title, credit)
 
 
 def _read_metrics(path: Path) -> tuple[dict[int, float], dict[str, dict[int, float]]]:
@@ -189,40 +186,3 @@ def _write_cells(axes: Axes, values: NDArray[np.float64]) -> None:
         colour = "white" if value < middle else "black"
         weight = "bold" if row == column else "normal"
         axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour, fontweight=weight)
-
-
-def _wrap(text: str, width: int, lines: int) -> str:
-    return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder=" ..."))
-
-
-def _plain(labels: Sequence[object]) -> None:
-    """Take dollar signs in captions as they are, not as formulas."""
-    for label in labels:
-        label.set_parse_math(False)  # type: ignore[attr-defined]
-
-
-def _tidy(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#eeeeee")
-    axes.set_axisbelow(True)
-
-
-def _figure(width: float, height: float) -> Figure:
-    """A figure of its own, in inches: no window, no global state."""
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _finish(figure: Figure, path: str | Path, title: str, credit: str) -> None:
-    if title:
-        figure.suptitle(title, fontsize=12, color=INK, parse_math=False)
-    if credit:
-        figure.supxlabel(credit, fontsize=7, color=FAINT, x=0.99, ha="right", parse_math=False)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png")
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    if picture.tell() <= LARGE:
-        Path(path).write_bytes(picture.getvalue())
-    else:
-        Image.open(picture).convert("RGB").quantize(256).save(path, format="png", optimize=True)

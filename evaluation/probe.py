@@ -78,4 +78,6 @@ def _fit(model: LogisticRegression, x: Floats, y: Codes) -> LogisticRegression:
     with warnings.catch_warnings():
         # An unfinished fit at a weak penalty is still a valid candidate: it is early stopping.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        # With one row or two of each class the labels are still classes, not numbers to regress on.
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
         return model.fit(x, y)

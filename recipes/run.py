@@ -1,5 +1,6 @@
 """What every recipe does around its method: read options, open the output folder, leave results behind."""
 
+import difflib
 import json
 import os
 import sys
@@ -31,11 +32,6 @@ class RecipeConfig(Protocol):
         """Training options; train.out is the output folder."""
         ...
 
-    @property
-    def publish(self) -> str:
-        """Repository on the Hub to publish to, or nothing."""
-        ...
-
 
 C = TypeVar("C")
 
@@ -43,10 +39,18 @@ C = TypeVar("C")
 def read_options(presets: Mapping[str, C], description: str, arguments: Sequence[str] | None = None) -> C:
     """Options from the command line: `[preset] [--option value ...]`, the first preset being the default.
 
-    Errors end the program with one sentence and, for a mistyped option, the nearest real one.
+    A preset may be written with underscores. A mistyped option ends the program with the nearest real one.
+
+    Raises:
+        ValueError: for a preset that does not exist, with the nearest that do.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    chosen = words.pop(0) if words and words[0] in presets else next(iter(presets))
+    named = bool(words) and not words[0].startswith("-")
+    chosen = words.pop(0).replace("_", "-") if named else next(iter(presets))
+    if chosen not in presets:
+        near = difflib.get_close_matches(chosen, presets)
+        remedy = f"did you mean {' or '.join(near)}?" if near else f"choose one of {', '.join(presets)}."
+        raise ValueError(f"There is no preset {chosen!r}; {remedy}")
     default = presets[chosen]
     names = ", ".join(presets)
     about = f"{description.strip()}\n\nPresets, to be named first: {names}. Defaults below are those of {chosen}."
@@ -62,16 +66,18 @@ class Run:
     began: float
 
     @classmethod
-    def begin(cls, config: RecipeConfig) -> "Run":
+    def begin(cls, config: RecipeConfig, publish: str = "") -> "Run":
         """Check everything that can be checked before data is loaded, and write config.json.
+
+        publish: the repository on the Hub that the run is to be published to, or nothing.
 
         Raises:
             ValueError: for a folder that cannot be written or is in use, a batch that does not divide, fewer
                 processes than asked for, a precision that is not to be had, or an invalid repository id.
         """
         began = time.perf_counter()
-        if config.publish:
-            check_repo_id(config.publish)
+        if publish:
+            check_repo_id(publish)
         accelerator = open_world(config.train)
         run = cls(config, accelerator, began)
         if not run.main:
@@ -131,9 +137,8 @@ def launch(main: Callable[[C], None], presets: Mapping[str, C], description: str
 
     UNSEEN_TRACEBACK=1 shows where it came from.
     """
-    config = read_options(presets, description)
     try:
-        main(config)
+        main(read_options(presets, description))
     except ValueError as error:
         if os.environ.get("UNSEEN_TRACEBACK"):
             raise

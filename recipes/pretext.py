@@ -1,0 +1,97 @@
+"""Pretext tasks on images: predict the part that is hidden, and see what the encoder has learnt.
+
+accelerate launch recipes/pretext.py                             # rotation, on photographs that PyPI packages carry
+accelerate launch recipes/pretext.py jigsaw                      # or another task; --help lists them and its options
+accelerate launch recipes/pretext.py mae --data.source my_folder --train.out runs/mine --model.image-size 96
+"""
+
+import copy
+
+from accelerate.utils import set_seed
+
+from evaluation.report import Row, table
+from modalities.pictures.batches import pixel_batches
+from modalities.vision.backbones import build_image_processor
+from modalities.vision.published import as_auto_model
+from modalities.vision.sources import load
+from recipes.pretext_baselines import before_training, classic
+from recipes.pretext_card import draw_pictures, write_card
+from recipes.pretext_labels import as_table, few_labels, learn_labels
+from recipes.pretext_measure import COLUMNS, by_layer, explain, held_out, labelled, measure, shown
+from recipes.pretext_tasks import (
+    PRESETS,
+    Config,
+    asked_of,
+    build_collate,
+    build_task,
+    guessing,
+    identity,
+    prepare,
+    untrained,
+)
+from recipes.run import Run, launch
+from trainers.hub.check import write_check
+from trainers.loop import fit
+from trainers.publish import publish
+
+
+def main(config: Config) -> None:
+    """Train, measure, save; publish if asked to."""
+    run = Run.begin(config, config.publish)
+    accelerator, size = run.accelerator, config.train.batch_size
+    with accelerator.main_process_first():  # one process fills the caches, the others find them
+        data = load(config.data)
+    run.say(f"{data.name}: {data.counts}")
+    processor = build_image_processor(config.model)
+    collate, rows = build_collate(config, data), asked_of(config, data)
+    set_seed(config.train.seed)
+    task = build_task(config, data)
+    prepare(task, config, data)
+    start = copy.deepcopy(task.export()).to(accelerator.device).eval()
+    task = fit(
+        task,
+        data.train,
+        collate,
+        config.train,
+        lambda task, _: held_out(task, collate, rows, size, accelerator),
+        identity(config, data),
+    )
+    metrics = {f"held_out_{key}": value for key, value in held_out(task, collate, rows, size, accelerator).items()}
+    trained, known = task.export(), labelled(data, config.eval)
+    others, curves, best = [], {}, {}
+    if known is not None and len(known.train) >= accelerator.num_processes:
+        if config.eval.supervised_epochs:
+            bound = learn_labels(start, "supervised", known, data, config, accelerator)
+            others.append(Row("supervised", dict(bound)))
+            metrics |= learn_labels(trained, "fine-tuned", known, data, config, accelerator)
+        curves = few_labels(start, trained, known, data, config, accelerator) if config.eval.fractions else {}
+    if not run.main:
+        return
+
+    task.save(run.out / "model")
+    processor.save_pretrained(run.out / "model")
+    inputs = {"pixel_values": next(pixel_batches(rows.select(range(min(8, len(rows)))), processor))}
+    write_check(run.out, as_auto_model(trained), inputs, {"model": "AutoModel", "processor": "AutoImageProcessor"})
+    before: list[Row] = []
+    if known is not None:
+        found, best["this run"] = measure(trained, known, processor)
+        metrics |= found
+        start_rows = untrained(config, data)
+        before, layer = before_training(start_rows, known, processor, config.eval.seeds, accelerator.device)
+        best |= layer
+        before += classic(known) if config.eval.classic else []
+    table_rows = [*before, Row("this run", dict(metrics)), *others]
+    results = run.report(table_rows, shown(COLUMNS, table_rows), "this run", explain(data, known, best))
+    for words, more in (("Linear probe by layer:", by_layer(table_rows)), ("By labels:", as_table(curves))):
+        if more[0]:
+            run.say(f"{words}\n{table(*more)}\n")
+            results += f"\n\n{words}\n\n{table(*more, markdown=True)}"
+    pictures = draw_pictures(run.out, task, start, data, rows, collate, processor, guessing(config, data), curves)
+    write_card(run, task, data, f"{results}\n\n{explain(data, known, best)}", metrics, pictures)
+    run.say(f"Saved {run.out / 'model'} for AutoModel.from_pretrained; pictures and card beside it.")
+    if config.publish:
+        publish(run.out, config.publish)
+
+
+if __name__ == "__main__":
+    launch(main, PRESETS, __doc__ or "")

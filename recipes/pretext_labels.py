@@ -1,0 +1,101 @@
+"""Training on labels: the supervised bound, fine-tuning, and both against the number of labels."""
+
+import copy
+from dataclasses import replace
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from transformers import PreTrainedModel
+
+from evaluation.accuracy import accuracies
+from evaluation.few_labels import draw_per_class
+from evaluation.probe import linear_probe
+from evaluation.report import Column, Row
+from modalities.pictures.batches import pixel_batches
+from modalities.pictures.rows import ImageSet
+from modalities.vision.backbones import build_image_processor
+from modalities.vision.collate import ImageCollate
+from modalities.vision.supervised import Classifier
+from modalities.vision.views.pipeline import ViewConfig
+from recipes.pretext_measure import Labelled, features
+from recipes.pretext_tasks import Config, identity
+from trainers.loop import fit
+
+Curves = dict[str, dict[int, list[float]]]
+_BATCH = 128
+_DRAWS = 3  # of few labels, for the probes; fine-tuning takes the first
+
+
+def learn_labels(
+    encoder: PreTrainedModel,
+    name: str,
+    known: Labelled,
+    data: ImageSet,
+    config: Config,
+    accelerator: Accelerator,
+    fraction: float = 1.0,
+) -> dict[str, float]:
+    """Accuracy on held-out images of a copy of `encoder`, trained on a share of the labels; every process takes part.
+
+    However few the labels are, it takes as many steps as `eval.supervised_epochs` over all of them.
+    """
+    rows = known.train.select(draw_per_class(known.train_labels, fraction))
+    collate = ImageCollate(config.data.side, config.data.max_bad, labels=True)
+    processes = accelerator.num_processes
+    full = min(_BATCH, len(known.train) // processes * processes)
+    options = replace(
+        config.train,
+        out=config.train.out / name / f"{fraction:g}",
+        batch_size=min(full, len(rows) // processes * processes),
+        steps=max(1, round(config.eval.supervised_epochs * (len(known.train) / full))),
+        evaluate_every=0,
+        micro_batch=0,
+    )
+    set_seed(config.train.seed)
+    task = Classifier(copy.deepcopy(encoder), ViewConfig(side=config.model.image_size), data.classes)
+    task = fit(task, rows, collate, options, identity={**identity(config, data), "labels": fraction})
+    with torch.inference_mode():
+        pixels = pixel_batches(known.test, build_image_processor(config.model))
+        guesses = torch.cat([task.logits(some.to(accelerator.device)).argmax(1).cpu() for some in pixels])
+    found = accuracies(guesses.numpy() == known.labels, known.labels)
+    return {"tuned": found["accuracy"], "tuned_balanced": found["balanced_accuracy"]}
+
+
+def few_labels(
+    start: PreTrainedModel,
+    trained: PreTrainedModel,
+    known: Labelled,
+    data: ImageSet,
+    config: Config,
+    accelerator: Accelerator,
+) -> Curves:
+    """Accuracy by number of labels, of encoders trained on them and of probes of frozen ones; every process takes part.
+
+    start: the encoder before pretraining; trained: after.
+    """
+    processor = build_image_processor(config.model)
+    frozen = {
+        "frozen, at random": [features(start, rows, processor) for rows in (known.train, known.test)],
+        "frozen, pretrained": [features(trained, rows, processor) for rows in (known.train, known.test)],
+    }
+    curves: Curves = {name: {} for name in ("fine-tuned", "supervised", *reversed(frozen))}
+    for share in config.eval.shares:
+        draws = [draw_per_class(known.train_labels, share, seed) for seed in range(_DRAWS if share < 1 else 1)]
+        count = len(draws[0])
+        if config.eval.supervised_epochs and count >= accelerator.num_processes:
+            for name, encoder in (("fine-tuned", trained), ("supervised", start)):
+                found = learn_labels(encoder, name, known, data, config, accelerator, share)
+                curves[name][count] = [found["tuned"]]
+        for name, layers in frozen.items():
+            train, test = (list(of.values())[-1] for of in layers)
+            scores = [linear_probe(train[d], known.train_labels[d], test, known.labels)["accuracy"] for d in draws]
+            curves[name][count] = scores
+    return {name: curve for name, curve in curves.items() if curve}
+
+
+def as_table(curves: Curves) -> tuple[list[Row], list[Column]]:
+    """The curves as rows with a column for each number of labels."""
+    rows = [Row(name, {str(count): list(scores) for count, scores in curve.items()}) for name, curve in curves.items()]
+    counts = sorted({count for curve in curves.values() for count in curve})
+    return rows, [Column(str(count), f"{count:,} labels") for count in counts]

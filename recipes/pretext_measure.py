@@ -1,0 +1,168 @@
+"""What a pretext run is judged by: its own question on held-out images, and what its features know of the labels."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from evaluation.knn import knn
+from evaluation.layers import best_layer
+from evaluation.probe import linear_probe
+from evaluation.report import Column, Row
+from modalities.draws import mix
+from modalities.pictures.batches import pixel_batches
+from modalities.pictures.rows import ImageSet, Rows
+from modalities.vision.backbones import layers
+from modalities.vision.task import VisionTask
+
+Floats = NDArray[np.float32]
+
+COLUMNS = [
+    Column("held_out_accuracy", "pretext accuracy"),
+    Column("held_out_loss", "pretext loss", percent=False),
+    Column("knn", "kNN"),
+    Column("probe", "linear probe"),
+    Column("best_probe", "probe of best layer"),
+    Column("tuned", "all trained on labels"),
+]
+_SEED = 0x9E11  # of the views of held-out images, the same ones in every run
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """How the trained encoder and what it is compared with are measured."""
+
+    seeds: int = 3
+    """Random initialisations to compare with; 0 for none."""
+    classic: bool = True
+    """Compare with raw pixels, and with colour and gradient histograms."""
+    supervised_epochs: float = 10.0
+    """Train on the labels for this long: a new encoder, which is the bound, and this one. 0 does neither."""
+    fractions: str = ""
+    """Shares of the labels to learn from, frozen and fine-tuned, such as 0.01,0.1,1; empty leaves the study out."""
+    rows: int = 10_000
+    """Labelled training rows that probes use at most, the first ones."""
+
+    def __post_init__(self) -> None:
+        try:
+            shares = self.shares
+        except ValueError:
+            shares = [0.0]
+        if not all(0 < share <= 1 for share in shares):
+            raise ValueError(f"eval.fractions {self.fractions!r} must be numbers above 0 and at most 1, with commas.")
+
+    @property
+    def shares(self) -> list[float]:
+        """`fractions` as numbers, ascending."""
+        return sorted(float(share) for share in self.fractions.split(",") if share.strip())
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Rows with a label, and the labels: what features are fitted and judged on."""
+
+    train: Rows
+    train_labels: NDArray[np.int64]
+    test: Rows
+    labels: NDArray[np.int64]
+
+
+def labelled(data: ImageSet, cfg: EvalConfig) -> Labelled | None:
+    """The labelled rows; None for a stream, whose training rows are not at hand, and without two classes."""
+    if not isinstance(data.train, Rows):
+        return None
+    train, test = (_with_label(rows) for rows in (data.train.select(range(min(len(data.train), cfg.rows))), data.test))
+    if len(test) == 0 or len(set(train.labels)) < 2:
+        return None
+    return Labelled(train, np.array(train.labels), test, np.array(test.labels))
+
+
+def _with_label(rows: Rows) -> Rows:
+    return rows.select([place for place, label in enumerate(rows.labels) if label is not None])
+
+
+@torch.inference_mode()
+def features(encoder: PreTrainedModel, rows: Rows, processor: Any) -> dict[str, Floats]:
+    """Features of whole images from every layer, {name: (n, d)}, the last layer last, through the image processor."""
+    parts = [layers(encoder, pixels.to(encoder.device)) for pixels in pixel_batches(rows, processor)]
+    return {name: torch.cat([part[name] for part in parts]).float().cpu().numpy() for name in parts[0]}
+
+
+def measure(encoder: PreTrainedModel, known: Labelled, processor: Any) -> tuple[dict[str, float], str]:
+    """kNN and linear probe of the last layer and ("probe/stage 1", ...) of all, and which one was chosen."""
+    train, test = (features(encoder, rows, processor) for rows in (known.train, known.test))
+    found = {layer: classify(train[layer], test[layer], known) for layer in train}
+    best = best_layer(train, known.train_labels)
+    scores = found[list(train)[-1]] | {"best_probe": found[best]["probe"]}
+    each = {f"{kind}/{layer}": scores[kind] for kind in ("probe", "knn") for layer, scores in found.items()}
+    return scores | each, best
+
+
+def by_layer(rows: list[Row]) -> tuple[list[Row], list[Column]]:
+    """The rows that have a linear probe of every layer, with a column for each."""
+    found = [row for row in rows if any(key.startswith("probe/") for key in row.metrics)]
+    layers = dict.fromkeys(key for row in found for key in row.metrics if key.startswith("probe/"))
+    return found, [Column(key, key.removeprefix("probe/")) for key in layers]
+
+
+def classify(train: Floats, test: Floats, known: Labelled) -> dict[str, float]:
+    """kNN and linear probe of frozen features."""
+    near = knn(train, known.train_labels, test, known.labels)
+    linear = linear_probe(train, known.train_labels, test, known.labels)
+    return {
+        "knn": near["accuracy"],
+        "knn_balanced": near["balanced_accuracy"],
+        "probe": linear["accuracy"],
+        "probe_balanced": linear["balanced_accuracy"],
+    }
+
+
+@torch.no_grad()
+def held_out(task: VisionTask, collate: Any, rows: Rows, size: int, accelerator: Accelerator) -> dict[str, float]:
+    """Every scalar of the task's forward over held-out images, with the same views each time. All processes take part.
+
+    Whole batches of `size` rows only, or all rows where there are fewer: a loss that compares the rows of a batch
+    depends on how many they are.
+    """
+    share = min(size, len(rows)) // accelerator.num_processes
+    if share == 0:
+        return {}
+    found: list[dict[str, Tensor]] = []
+    seeds = mix(np.arange(len(rows), dtype=np.uint64) + np.uint64(_SEED))
+    for start in range(0, len(rows) - share * accelerator.num_processes + 1, share * accelerator.num_processes):
+        first = start + accelerator.process_index * share
+        places = list(range(first, first + share))
+        batch = collate(rows.__getitems__(places), seeds[places])
+        with accelerator.autocast():
+            found.append(task({name: tensor.to(accelerator.device) for name, tensor in batch.items()}))
+    weights = torch.stack([out.get("count", torch.ones(())).detach().double().cpu() for out in found])
+    names = sorted(found[0].keys() - {"count"})
+    sums = torch.stack([sum(w * out[n].double().cpu() for w, out in zip(weights, found, strict=True)) for n in names])
+    total = accelerator.reduce(torch.cat([sums, weights.sum()[None]]).to(accelerator.device), "sum")
+    return {name: float(value / total[-1]) for name, value in zip(names, total, strict=False)}
+
+
+def explain(data: ImageSet, known: Labelled | None, best: dict[str, str]) -> str:
+    """What the table's columns mean, in words. best: {row: name of the layer that was chosen}."""
+    words = f"The pretext task is asked of {len(data.test)} held-out images."
+    if known is None:
+        return words
+    words += (
+        f" kNN and probes: accuracy on {len(known.labels)} held-out images, from frozen features of "
+        f"{len(known.train_labels)} labelled training images."
+    )
+    if best:
+        chosen = ", ".join(f"{layer} ({row})" for row, layer in best.items())
+        words += f" The best layer was chosen on a fifth of the training images: {chosen}."
+    return words
+
+
+def shown(columns: list[Column], rows: list[Row]) -> list[Column]:
+    """The columns, without the pretext loss where there is an accuracy to show."""
+    asked = any("held_out_accuracy" in row.metrics for row in rows)
+    return [column for column in columns if not (asked and column.key == "held_out_loss")]

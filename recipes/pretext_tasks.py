@@ -1,0 +1,183 @@
+"""The pretext tasks by name: options of each, and what a task needs to know of the data before it starts."""
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from modalities.pictures.rows import ImageSet, Rows
+from modalities.vision.autoencoder import Autoencoder, AutoencoderConfig
+from modalities.vision.backbones import ModelConfig, build_encoder
+from modalities.vision.collate import ImageCollate
+from modalities.vision.colorization import Colorization, ColorizationConfig
+from modalities.vision.config import DataConfig
+from modalities.vision.counting import Counting, CountingConfig
+from modalities.vision.cpc import CPC, V1, CPCConfig
+from modalities.vision.denoising_autoencoder import DenoisingAutoencoder, DenoisingAutoencoderConfig
+from modalities.vision.exemplar import Exemplar, ExemplarConfig, Indexed
+from modalities.vision.inpainting import Inpainting, InpaintingConfig
+from modalities.vision.jigsaw import Jigsaw, JigsawConfig
+from modalities.vision.mae import MAE, MAEConfig
+from modalities.vision.masked_image import MaskedImage, MaskedImageConfig
+from modalities.vision.relative_patch import RelativePatch, RelativePatchConfig
+from modalities.vision.rotation import Rotation, RotationConfig
+from modalities.vision.sparse_autoencoder import SparseAutoencoder, SparseAutoencoderConfig
+from modalities.vision.split_brain import SplitBrain, SplitBrainConfig
+from modalities.vision.task import VisionTask
+from modalities.vision.views.pipeline import ViewConfig
+from recipes.pretext_measure import EvalConfig
+from trainers.config import TrainConfig
+
+_LOOKED_AT = 512  # images
+
+METHODS: dict[type, Callable[[ModelConfig, ViewConfig, Any], VisionTask]] = {
+    RotationConfig: Rotation,
+    RelativePatchConfig: RelativePatch,
+    JigsawConfig: Jigsaw,
+    CountingConfig: Counting,
+    ExemplarConfig: Exemplar,
+    AutoencoderConfig: Autoencoder,
+    SparseAutoencoderConfig: SparseAutoencoder,
+    DenoisingAutoencoderConfig: DenoisingAutoencoder,
+    InpaintingConfig: Inpainting,
+    ColorizationConfig: Colorization,
+    SplitBrainConfig: SplitBrain,
+    MAEConfig: MAE,
+    MaskedImageConfig: MaskedImage,
+    CPCConfig: CPC,
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of the pretext recipe."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    views: ViewConfig = field(default_factory=ViewConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    task: object = field(default_factory=RotationConfig)
+    """Options of the task that was named."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    publish: str = ""
+    """Push the finished model to this Hub repository (user/name), after a reload that checks it."""
+
+
+def preset(
+    name: str,
+    task: object,
+    steps: int,
+    views: ViewConfig | None = None,
+    model: ModelConfig | None = None,
+    fractions: str = "",
+    **train: Any,
+) -> Config:
+    """Defaults of one task: a few minutes on two cores."""
+    options: dict[str, Any] = {"batch_size": 64, "lr": 2e-3, "weight_decay": 0.05, "evaluate_every": steps // 5}
+    return Config(
+        views=views or ViewConfig(),
+        model=model or ModelConfig(),
+        task=task,
+        train=TrainConfig(out=Path("runs") / name, steps=steps, **options | train),
+        eval=EvalConfig(fractions=fractions),
+    )
+
+
+LARGE = ViewConfig(side=96)
+COLOURED = ViewConfig(jitter=0.8, grey=0.2)
+VIT = ModelConfig(kind="vit", width=128, depth=4)
+PATCHES = ModelConfig(kind="convnext")
+SLOW = {"lr": 1.5e-3, "beta2": 0.95}
+
+PRESETS = {
+    name: preset(name, *options, **more)  # type: ignore[arg-type]
+    for name, options, more in [
+        ("rotation", (RotationConfig(), 900), {"batch_size": 32}),
+        ("relative-patch", (RelativePatchConfig(), 1200, LARGE), {"batch_size": 32}),
+        ("jigsaw", (JigsawConfig(), 1200, replace(LARGE, grey=0.3)), {"batch_size": 32}),
+        ("counting", (CountingConfig(), 600, ViewConfig(grey=0.5)), {}),
+        ("exemplar", (ExemplarConfig(), 500, COLOURED), {"batch_size": 128}),
+        ("autoencoder", (AutoencoderConfig(), 800), {}),
+        ("sparse-autoencoder", (SparseAutoencoderConfig(), 800), {}),
+        ("denoising-autoencoder", (DenoisingAutoencoderConfig(), 800), {}),
+        ("inpainting", (InpaintingConfig(), 800), {}),
+        ("inpainting-adversarial", (InpaintingConfig(adversarial=0.02), 500), {}),
+        ("colorization", (ColorizationConfig(), 900), {}),
+        ("split-brain", (SplitBrainConfig(), 800), {}),
+        ("mae", (MAEConfig(), 1200, None, VIT), SLOW),
+        ("masked-image", (MaskedImageConfig(), 600, None, VIT), SLOW),
+        ("cpc", (CPCConfig(), 500, None, PATCHES, "0.01,0.1,1"), {"batch_size": 32}),
+        ("cpc-v1", (V1, 500, None, PATCHES, "0.01,0.1,1"), {"batch_size": 32}),
+    ]
+}
+
+
+def build_task(config: Config, data: ImageSet) -> VisionTask:
+    """The task, its weights drawn from torch's global generator."""
+    options: Any = config.task
+    if isinstance(options, ExemplarConfig):
+        if not isinstance(data.train, Rows):
+            raise ValueError("exemplar makes a class of every training image, and a stream does not say how many.")
+        options = replace(options, classes=len(data.train))
+    return METHODS[type(options)](config.model, config.views, options)
+
+
+def prepare(task: VisionTask, config: Config, data: ImageSet) -> None:
+    """Let the task look at some training images, the same ones in every process: which colours are rare."""
+    if isinstance(task, Colorization):
+        if isinstance(data.train, Rows):  # evenly spaced, for rows may be sorted by what they show
+            places = np.linspace(0, len(data.train) - 1, min(_LOOKED_AT, len(data.train))).astype(int)
+            rows = data.train.__getitems__(places.tolist())
+        else:
+            rows = list(itertools.islice(data.train, _LOOKED_AT))
+        task.prepare(ImageCollate(config.data.side, config.data.max_bad)(rows)["images"])
+
+
+def untrained(config: Config, data: ImageSet) -> dict[str, Callable[[], PreTrainedModel]]:
+    """What the method has to beat, by name: what it would publish before training, drawn anew by each call; and where
+    that is not a plain encoder (colour taken away, two halves), the plain one too."""
+    found: dict[str, Callable[[], PreTrainedModel]] = {
+        "random initialisation": lambda: build_task(config, data).export()
+    }
+    if isinstance(config.task, ColorizationConfig | SplitBrainConfig):
+        found["plain encoder at random"] = lambda: build_encoder(config.model)
+    return found
+
+
+def build_collate(config: Config, data: ImageSet) -> Any:
+    """What makes batches of rows: exemplar wants each image's number too."""
+    collate = ImageCollate(config.data.side, config.data.max_bad)
+    if isinstance(config.task, ExemplarConfig) and isinstance(data.train, Rows):
+        return Indexed(collate, data.train.ids.tolist())
+    return collate
+
+
+def asked_of(config: Config, data: ImageSet) -> Rows:
+    """The images that the pretext task is asked of: held-out ones, save by exemplar, which knows no others."""
+    if isinstance(config.task, ExemplarConfig) and isinstance(data.train, Rows):
+        return data.train.select(range(min(len(data.train), len(data.test))))
+    return data.test
+
+
+def identity(config: Config, data: ImageSet) -> dict[str, Any]:
+    """What decides the weights besides the training options."""
+    parts = {"model": config.model, "views": config.views, "task": config.task}
+    named = {name: asdict(part) for name, part in parts.items()}  # type: ignore[call-overload]
+    return {**named, "method": type(config.task).__name__, "data": data.fingerprint}
+
+
+def guessing(config: Config, data: ImageSet) -> float | None:
+    """The loss of one who guesses, where the task is to choose among equally likely answers."""
+    match config.task:
+        case RotationConfig(turns=choices) | JigsawConfig(permutations=choices):
+            return math.log(choices)
+        case RelativePatchConfig():
+            return math.log(8)
+        case ExemplarConfig() if isinstance(data.train, Rows):
+            return math.log(len(data.train))
+    return None
