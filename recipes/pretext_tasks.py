@@ -99,8 +99,8 @@ PRESETS = {
     for name, options, more in [
         ("rotation", (RotationConfig(), 900), {"batch_size": 32}),
         ("relative-patch", (RelativePatchConfig(), 1200, LARGE), {"batch_size": 32}),
-        ("jigsaw", (JigsawConfig(), 1200, replace(LARGE, grey=0.3)), {"batch_size": 32}),
-        ("counting", (CountingConfig(), 600, ViewConfig(grey=0.5)), {}),
+        ("jigsaw", (JigsawConfig(), 1000, replace(LARGE, grey=0.3)), {"batch_size": 32}),
+        ("counting", (CountingConfig(), 500, replace(LARGE, grey=0.5)), {}),
         ("exemplar", (ExemplarConfig(), 500, COLOURED), {"batch_size": 128}),
         ("autoencoder", (AutoencoderConfig(), 800), {}),
         ("sparse-autoencoder", (SparseAutoencoderConfig(), 800), {}),
@@ -111,8 +111,8 @@ PRESETS = {
         ("split-brain", (SplitBrainConfig(), 800), {}),
         ("mae", (MAEConfig(), 1200, None, VIT), SLOW),
         ("masked-image", (MaskedImageConfig(), 600, None, VIT), SLOW),
-        ("cpc", (CPCConfig(), 500, None, PATCHES, "0.01,0.1,1"), {"batch_size": 32}),
-        ("cpc-v1", (V1, 500, None, PATCHES, "0.01,0.1,1"), {"batch_size": 32}),
+        ("cpc", (CPCConfig(), 400, None, PATCHES, "0.01,0.1,1"), {"batch_size": 32}),
+        ("cpc-v1", (V1, 400, None, PATCHES, "0.01,0.1,1"), {"batch_size": 32}),
     ]
 }
 

@@ -31,11 +31,11 @@ class JigsawConfig:
     """Orders of the tiles to tell apart, as far from each other as a greedy search finds them."""
     orders: int = 8
     """Orders in which a step shows every picture. Tiles are encoded one by one, so that more cost next to nothing."""
-    tile: int = 28
+    tile: int = 24
     """Height and width of a tile in pixels."""
-    gap: int = 4
+    gap: int = 8
     """Pixels between tiles, against lines that run on from one into the next."""
-    jitter: int = 1
+    jitter: int = 3
     """Every tile is shifted by up to so many pixels each way, for the same reason."""
     channel_shift: int = 1
     """Every colour channel of a tile is shifted by up to so many pixels more, against lenses whose colours part."""
