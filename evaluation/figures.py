@@ -32,7 +32,7 @@ def finish(made: Figure, path: str | Path, title: str, credit: str) -> None:
     if title:
         made.suptitle(title, fontsize=12, color=INK, parse_math=False)
     if credit:
-        lines = textwrap.fill(credit, round(18 * made.get_figwidth()))
+        lines = textwrap.fill(credit, round(17 * made.get_figwidth()))
         made.supxlabel(lines, fontsize=7, color=FAINT, x=0.99, ha="right", parse_math=False)
     picture = io.BytesIO()
     made.savefig(picture, format="png")

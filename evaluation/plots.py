@@ -22,6 +22,7 @@ def loss_curve(
     chance: float | None = None,
     title: str = "",
     credit: str = "",
+    asked: str = "held-out images",
 ) -> None:
     """Draw the training loss, raw and smoothed, with "eval/loss" beside it, and on a second panel every other metric
     named "eval/...".
@@ -29,6 +30,7 @@ def loss_curve(
     metrics_path: JSON lines such as {"step": 10, "loss": 5.1} and {"step": 100, "eval/text_to_image_r1":
     0.2}. Where a resumed run wrote a step twice, the later line counts; an unfinished last line is skipped.
     chance: the loss of guessing, log N for a contrastive loss over N, drawn as a dashed line.
+    asked: what the "eval/..." metrics were measured on, in words.
     Raises ValueError for a line that is not JSON or a file without a loss.
     """
     loss, evaluations = _read_metrics(Path(metrics_path))
@@ -41,7 +43,7 @@ def loss_curve(
     top.plot(steps, _smooth(values), color=BLUE, linewidth=1.8, label="moving average")
     if held_out:
         at = sorted(held_out)
-        top.plot(at, [held_out[step] for step in at], color=COLOURS[1], marker=".", label="held-out images")
+        top.plot(at, [held_out[step] for step in at], color=COLOURS[1], marker=".", label=asked)
     if chance is not None:
         top.axhline(chance, color=INK, linestyle="--", linewidth=1, label=f"guessing, {chance:.2f}")
     top.set_ylabel("training loss")
@@ -55,7 +57,7 @@ def loss_curve(
             colour, style = COLOURS[number % len(COLOURS)], ("-", "--", ":")[number // len(COLOURS) % 3]
             label = name.removeprefix("eval/").replace("_", " ")
             bottom.plot(at, [curve[step] for step in at], style, color=colour, marker=".", label=label)
-        bottom.set_ylabel("held out")
+        bottom.set_ylabel(asked)
         tidy(bottom)
         bottom.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
     panels[-1].set_xlabel("step")

@@ -16,12 +16,14 @@ from evaluation.charts import label_curve
 from evaluation.plots import loss_curve, neighbour_sheet
 from evaluation.sheets import panel_sheet, saliency_sheet
 from modalities.draws import mix
-from modalities.pictures.batches import pixel_batches, thumbnails
+from modalities.pictures.batches import pixel_batches, readable, thumbnails
 from modalities.pictures.rows import ImageSet, Rows
+from modalities.vision.backbones import build_image_processor
 from modalities.vision.saliency import saliency
 from modalities.vision.task import VisionTask
 from recipes.pretext_labels import Curves
-from recipes.pretext_measure import features
+from recipes.pretext_measure import Labelled, evenly, features
+from recipes.pretext_tasks import Config, asked_of, build_collate, described, guessing
 from recipes.run import Run
 from trainers.hub.card import DataSource, model_card
 
@@ -30,21 +32,20 @@ _SIDE = 96  # pixels of a picture in a sheet
 
 
 def draw_pictures(
-    out: Path,
-    task: VisionTask,
-    start: PreTrainedModel,
-    data: ImageSet,
-    rows: Rows,
-    collate: Any,
-    processor: Any,
-    chance: float | None,
-    curves: Curves,
+    config: Config, task: VisionTask, start: PreTrainedModel, data: ImageSet, known: Labelled | None, curves: Curves
 ) -> dict[str, str]:
-    """What the task does, what its features find alike, where they look, and the loss: {file: caption}."""
-    credit = f"Images: {data.credit}" if data.credit else ""
-    pictures = {"pretext.png": "What the task is, on images that were not trained on"}
-    panel_sheet(illustration(task, rows, collate), out / "pretext.png", credit=credit)
-    pictures |= _neighbours(out, task, data, processor, credit)
+    """What the task does, what its features find alike, where they look, and the loss: {file: caption}.
+
+    start: the encoder before this run.
+    """
+    out, credit, asked = config.train.out, f"Images: {data.credit}" if data.credit else "", described(config)
+    processor = build_image_processor(config.model)
+    pictures = {"pretext.png": f"What the task is, on {asked}"}
+    panel_sheet(
+        illustration(task, asked_of(config, data), build_collate(config, data)), out / "pretext.png", credit=credit
+    )
+    among = known.train if known else _among(config, data)
+    pictures |= _neighbours(out, task, data.test, among, processor, credit)
     shown = data.test.select(_drawn(len(data.test), _SALIENT))
     maps = {
         "before training": saliency(start, next(pixel_batches(shown, processor))),
@@ -55,8 +56,8 @@ def draw_pictures(
     if curves:
         label_curve(curves, out / "labels.png", credit=credit)
         pictures["labels.png"] = "Accuracy on held-out images by the number of labels"
-    loss_curve(out / "metrics.jsonl", out / "loss.png", chance=chance)
-    return pictures | {"loss.png": "Loss, and the pretext task on held-out images while training"}
+    loss_curve(out / "metrics.jsonl", out / "loss.png", chance=guessing(config, data), asked=asked)
+    return pictures | {"loss.png": f"Loss, and the pretext task on {asked} while training"}
 
 
 @torch.no_grad()
@@ -77,31 +78,40 @@ def _drawn(rows: int, count: int) -> np.ndarray:
     return np.random.default_rng(0).permutation(rows)[:count]
 
 
-def _neighbours(out: Path, task: VisionTask, data: ImageSet, processor: Any, credit: str) -> dict[str, str]:
+def _among(config: Config, data: ImageSet) -> Rows | None:
+    """Training images without labels, where there are any to be had."""
+    if not isinstance(data.train, Rows):
+        return None
+    found = readable(evenly(data.train, config.eval.rows))
+    return found if len(found) else None
+
+
+def _neighbours(
+    out: Path, task: VisionTask, test: Rows, train: Rows | None, processor: Any, credit: str
+) -> dict[str, str]:
     """Held-out images and those nearest to them among training images, or among each other of a stream."""
-    within = not isinstance(data.train, Rows)
-    among = data.test if within else data.train
-    found = list(features(task.export(), data.test, processor).values())[-1]
-    others = found if within else list(features(task.export(), among, processor).values())[-1]
-    queries = _drawn(len(data.test), _QUERIES)
-    cosines = unit_rows(found[queries].astype(np.float64)) @ unit_rows(others.astype(np.float64)).T  # (q, n)
-    if within:
+    among = test if train is None else train
+    queries = _drawn(len(test), _QUERIES)
+    others = list(features(task.export(), among, processor).values())[-1]
+    found = list(features(task.export(), test.select(queries), processor).values())[-1]
+    cosines = unit_rows(found.astype(np.float64)) @ unit_rows(others.astype(np.float64)).T  # (q, n)
+    if train is None:
         cosines[range(len(queries)), queries] = -2  # not itself
     nearest = np.argsort(-cosines, axis=1)[:, :_NEAREST]
     neighbour_sheet(
-        list(thumbnails(data.test.select(queries), _SIDE)),
+        list(thumbnails(test.select(queries), _SIDE)),
         [list(thumbnails(among.select(row), _SIDE)) for row in nearest],
         [
-            [among.labels[place] is not None and among.labels[place] == data.test.labels[query] for place in row]
+            [among.labels[place] is not None and among.labels[place] == test.labels[query] for place in row]
             for query, row in zip(queries, nearest.tolist(), strict=True)
         ],
         out / "neighbours.png",
         credit=credit,
     )
-    where = "held-out" if within else "training"
+    where = "others" if train is None else f"those of {len(among):,} training images"
     return {
-        "neighbours.png": f"Held-out images (left) and the {where} images nearest to each by these features; those "
-        "of the same class are framed"
+        "neighbours.png": f"Held-out images (left) and {where} nearest to each by these features; images of the same "
+        "class are framed"
     }
 
 
@@ -123,6 +133,17 @@ def write_card(
     model, name = task.export(), name_of(task)
     size = sum(weight.numel() for weight in model.parameters()) / 1e6
     count = f"{data.counts['train']:,} images" if "train" in data.counts else "a stream of images"
+    load = (
+        "from transformers import AutoImageProcessor, AutoModel\n\n"
+        'model = AutoModel.from_pretrained("model")    # or the name of the repository\n'
+        'processor = AutoImageProcessor.from_pretrained("model")\n'
+        'places = model(**processor(image, return_tensors="pt")).last_hidden_state    # average over places'
+    )
+    if (run.out / "model" / "pretraining").is_dir():
+        load += (
+            f"\n\n# pretraining/ beside it holds the whole {type(task.encoder).__name__}, with the decoder, to go on "
+            "training from."
+        )
     card = model_card(
         title=f"{name[0].upper()}{name[1:]} on {data.name}",
         summary=(
@@ -131,12 +152,7 @@ def write_card(
         licence=data.licence,
         pipeline_tag="image-feature-extraction",
         tags=["vision", "pretext-task", name.replace(" ", "-")],
-        load=(
-            "from transformers import AutoImageProcessor, AutoModel\n\n"
-            'model = AutoModel.from_pretrained("model")    # or the name of the repository\n'
-            'processor = AutoImageProcessor.from_pretrained("model")\n'
-            'places = model(**processor(image, return_tensors="pt")).last_hidden_state    # average over places'
-        ),
+        load=load,
         data=[DataSource(data.name, data.licence, data.credit)],
         results=results,
         limits=(

@@ -1,11 +1,12 @@
 """Training on labels: the supervised bound, fine-tuning, and both against the number of labels."""
 
 import copy
+import hashlib
 from dataclasses import replace
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import broadcast_object_list, set_seed
 from transformers import PreTrainedModel
 
 from evaluation.accuracy import accuracies
@@ -20,6 +21,7 @@ from modalities.vision.supervised import Classifier
 from modalities.vision.views.pipeline import ViewConfig
 from recipes.pretext_measure import Labelled, features
 from recipes.pretext_tasks import Config, identity
+from trainers.folder import digest
 from trainers.loop import fit
 
 Curves = dict[str, dict[int, list[float]]]
@@ -38,28 +40,51 @@ def learn_labels(
 ) -> dict[str, float]:
     """Accuracy on held-out images of a copy of `encoder`, trained on a share of the labels; every process takes part.
 
-    However few the labels are, it takes as many steps as `eval.supervised_epochs` over all of them.
+    However few the labels are, it takes as many steps as `eval.supervised_epochs` over all of them. Its checkpoints
+    lie in a folder of their own for each start and setting, so that no run goes on from another's.
     """
     rows = known.train.select(draw_per_class(known.train_labels, fraction))
     collate = ImageCollate(config.data.side, config.data.max_bad, labels=True)
     processes = accelerator.num_processes
-    full = min(_BATCH, len(known.train) // processes * processes)
+    full = batch_of(len(known.train), processes)
     options = replace(
         config.train,
-        out=config.train.out / name / f"{fraction:g}",
-        batch_size=min(full, len(rows) // processes * processes),
+        batch_size=batch_of(len(rows), processes),
         steps=max(1, round(config.eval.supervised_epochs * (len(known.train) / full))),
         evaluate_every=0,
         micro_batch=0,
+        resume="auto",
     )
+    made_by = {
+        **identity(config, data),
+        "labels": fraction,
+        "rows": digest(rows.ids.tolist()),
+        "starts_from": broadcast_object_list([fingerprint(encoder)])[0],
+    }
+    key = digest([options.identity(), made_by])[:8]
+    options = replace(options, out=config.train.out / name / f"{fraction:g}-{key}")
     set_seed(config.train.seed)
     task = Classifier(copy.deepcopy(encoder), ViewConfig(side=config.model.image_size), data.classes)
-    task = fit(task, rows, collate, options, identity={**identity(config, data), "labels": fraction})
+    task = fit(task, rows, collate, options, identity=made_by)
     with torch.inference_mode():
         pixels = pixel_batches(known.test, build_image_processor(config.model))
         guesses = torch.cat([task.logits(some.to(accelerator.device)).argmax(1).cpu() for some in pixels])
     found = accuracies(guesses.numpy() == known.labels, known.labels)
     return {"tuned": found["accuracy"], "tuned_balanced": found["balanced_accuracy"]}
+
+
+def batch_of(rows: int, processes: int) -> int:
+    """Rows of a global batch, which every process has an equal share of; there must be one for each."""
+    return max(1, min(_BATCH, rows) // processes) * processes
+
+
+def fingerprint(encoder: PreTrainedModel) -> str:
+    """Hash of all weights and buffers."""
+    found = hashlib.sha256()
+    for name, value in sorted(encoder.state_dict().items()):
+        found.update(name.encode())
+        found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return found.hexdigest()[:32]
 
 
 def few_labels(
@@ -72,7 +97,7 @@ def few_labels(
 ) -> Curves:
     """Accuracy by number of labels, of encoders trained on them and of probes of frozen ones; every process takes part.
 
-    start: the encoder before pretraining; trained: after.
+    start: an encoder that has learnt nothing; trained: after pretraining.
     """
     processor = build_image_processor(config.model)
     frozen = {

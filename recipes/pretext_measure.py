@@ -15,7 +15,7 @@ from evaluation.layers import best_layer
 from evaluation.probe import linear_probe
 from evaluation.report import Column, Row
 from modalities.draws import mix
-from modalities.pictures.batches import pixel_batches
+from modalities.pictures.batches import pixel_batches, readable
 from modalities.pictures.rows import ImageSet, Rows
 from modalities.vision.backbones import layers
 from modalities.vision.task import VisionTask
@@ -34,21 +34,37 @@ _SEED = 0x9E11  # of the views of held-out images, the same ones in every run
 
 
 @dataclass(frozen=True)
-class EvalConfig:
-    """How the trained encoder and what it is compared with are measured."""
+class ProbeConfig:
+    """How frozen features are measured."""
 
     seeds: int = 3
     """Random initialisations to compare with; 0 for none."""
+    rows: int = 10_000
+    """Labelled training images that probes and training on labels take at most, evenly spaced."""
+
+    def __post_init__(self) -> None:
+        if self.seeds < 0:
+            raise ValueError(f"eval.seeds is {self.seeds}; it must not be negative.")
+        if self.rows < 1:
+            raise ValueError(f"eval.rows is {self.rows}; it must be at least 1 (without labels nothing is probed).")
+
+
+@dataclass(frozen=True)
+class EvalConfig(ProbeConfig):
+    """How the trained encoder and what it is compared with are measured."""
+
     classic: bool = True
     """Compare with raw pixels, and with colour and gradient histograms."""
     supervised_epochs: float = 10.0
-    """Train on the labels for this long: a new encoder, which is the bound, and this one. 0 does neither."""
+    """Train on the labels of `rows` images for this long: a new encoder, which is the bound, and this one. 0 does
+    neither."""
     fractions: str = ""
     """Shares of the labels to learn from, frozen and fine-tuned, such as 0.01,0.1,1; empty leaves the study out."""
-    rows: int = 10_000
-    """Labelled training rows that probes use at most, the first ones."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.supervised_epochs < 0:
+            raise ValueError(f"eval.supervised_epochs is {self.supervised_epochs}; it must not be negative.")
         try:
             shares = self.shares
         except ValueError:
@@ -70,16 +86,34 @@ class Labelled:
     train_labels: NDArray[np.int64]
     test: Rows
     labels: NDArray[np.int64]
+    unreadable: int = 0
+    """Training rows that were left out because their pictures cannot be decoded."""
 
 
-def labelled(data: ImageSet, cfg: EvalConfig) -> Labelled | None:
+def labelled(data: ImageSet, cfg: ProbeConfig) -> Labelled | None:
     """The labelled rows; None for a stream, whose training rows are not at hand, and without two classes."""
     if not isinstance(data.train, Rows):
         return None
-    train, test = (_with_label(rows) for rows in (data.train.select(range(min(len(data.train), cfg.rows))), data.test))
+    chosen, test = evenly(_with_label(data.train), cfg.rows), _with_label(data.test)
+    train = readable(chosen)
     if len(test) == 0 or len(set(train.labels)) < 2:
         return None
-    return Labelled(train, np.array(train.labels), test, np.array(test.labels))
+    return Labelled(train, np.array(train.labels), test, np.array(test.labels), len(chosen) - len(train))
+
+
+def why_unlabelled(data: ImageSet) -> str:
+    """Why `labelled` found nothing, and what that costs."""
+    cause = (
+        "There are no labels of two classes or more (see data.label_column)"
+        if isinstance(data.train, Rows)
+        else "A stream's labels are not at hand"
+    )
+    return f"{cause}: no kNN, no probe, no training on labels."
+
+
+def evenly(rows: Rows, count: int) -> Rows:
+    """At most `count` rows, evenly spaced, for tables may be sorted by what they show."""
+    return rows.select(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(np.int64))
 
 
 def _with_label(rows: Rows) -> Rows:
@@ -129,12 +163,13 @@ def held_out(task: VisionTask, collate: Any, rows: Rows, size: int, accelerator:
     Whole batches of `size` rows only, or all rows where there are fewer: a loss that compares the rows of a batch
     depends on how many they are.
     """
-    share = min(size, len(rows)) // accelerator.num_processes
+    processes = accelerator.num_processes
+    share = min(size, len(rows)) // processes
     if share == 0:
         return {}
     found: list[dict[str, Tensor]] = []
     seeds = mix(np.arange(len(rows), dtype=np.uint64) + np.uint64(_SEED))
-    for start in range(0, len(rows) - share * accelerator.num_processes + 1, share * accelerator.num_processes):
+    for start in range(0, count_asked(rows, size, processes), share * processes):
         first = start + accelerator.process_index * share
         places = list(range(first, first + share))
         batch = collate(rows.__getitems__(places), seeds[places])
@@ -147,15 +182,24 @@ def held_out(task: VisionTask, collate: Any, rows: Rows, size: int, accelerator:
     return {name: float(value / total[-1]) for name, value in zip(names, total, strict=False)}
 
 
-def explain(data: ImageSet, known: Labelled | None, best: dict[str, str]) -> str:
-    """What the table's columns mean, in words. best: {row: name of the layer that was chosen}."""
-    words = f"The pretext task is asked of {len(data.test)} held-out images."
+def count_asked(rows: Rows, size: int, processes: int) -> int:
+    """How many of the rows `held_out` asks: those of whole batches."""
+    batch = min(size, len(rows)) // processes * processes
+    return len(rows) // batch * batch if batch else 0
+
+
+def explain(asked: str, known: Labelled | None, best: dict[str, str]) -> str:
+    """What the table's columns mean, in words. asked: how many images the pretext task is asked of, and which; best:
+    {row: name of the layer that was chosen}."""
+    words = f"The pretext task is asked of {asked}."
     if known is None:
         return words
     words += (
         f" kNN and probes: accuracy on {len(known.labels)} held-out images, from frozen features of "
         f"{len(known.train_labels)} labelled training images."
     )
+    if known.unreadable:
+        words += f" {known.unreadable} more could not be decoded."
     if best:
         chosen = ", ".join(f"{layer} ({row})" for row, layer in best.items())
         words += f" The best layer was chosen on a fifth of the training images: {chosen}."

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from transformers import PreTrainedModel
 
 from modalities.pictures.rows import ImageSet, Rows
@@ -30,7 +29,7 @@ from modalities.vision.sparse_autoencoder import SparseAutoencoder, SparseAutoen
 from modalities.vision.split_brain import SplitBrain, SplitBrainConfig
 from modalities.vision.task import VisionTask
 from modalities.vision.views.pipeline import ViewConfig
-from recipes.pretext_measure import EvalConfig
+from recipes.pretext_measure import EvalConfig, evenly
 from trainers.config import TrainConfig
 
 _LOOKED_AT = 512  # images
@@ -89,7 +88,7 @@ def preset(
 
 
 LARGE = ViewConfig(side=96)
-COLOURED = ViewConfig(jitter=0.8, grey=0.2)
+COLOURED = ViewConfig(jitter=0.8, grey=0.3)
 VIT = ModelConfig(kind="vit", width=128, depth=4)
 PATCHES = ModelConfig(kind="convnext")
 SLOW = {"lr": 1.5e-3, "beta2": 0.95}
@@ -97,22 +96,22 @@ SLOW = {"lr": 1.5e-3, "beta2": 0.95}
 PRESETS = {
     name: preset(name, *options, **more)  # type: ignore[arg-type]
     for name, options, more in [
-        ("rotation", (RotationConfig(), 900), {"batch_size": 32}),
-        ("relative-patch", (RelativePatchConfig(), 1200, LARGE), {"batch_size": 32}),
-        ("jigsaw", (JigsawConfig(), 1000, replace(LARGE, grey=0.3)), {"batch_size": 32}),
-        ("counting", (CountingConfig(), 500, replace(LARGE, grey=0.5)), {}),
-        ("exemplar", (ExemplarConfig(), 500, COLOURED), {"batch_size": 128}),
+        ("rotation", (RotationConfig(), 600, COLOURED), {"batch_size": 32}),
+        ("relative-patch", (RelativePatchConfig(), 800, LARGE), {"batch_size": 32}),
+        ("jigsaw", (JigsawConfig(), 700, replace(LARGE, grey=0.3)), {"batch_size": 32}),
+        ("counting", (CountingConfig(), 300, replace(LARGE, grey=0.5)), {}),
+        ("exemplar", (ExemplarConfig(), 350, COLOURED), {"batch_size": 128}),
         ("autoencoder", (AutoencoderConfig(), 800), {}),
-        ("sparse-autoencoder", (SparseAutoencoderConfig(), 800), {}),
-        ("denoising-autoencoder", (DenoisingAutoencoderConfig(), 800), {}),
-        ("inpainting", (InpaintingConfig(), 800), {}),
-        ("inpainting-adversarial", (InpaintingConfig(adversarial=0.02), 500), {}),
-        ("colorization", (ColorizationConfig(), 900), {}),
+        ("sparse-autoencoder", (SparseAutoencoderConfig(), 500), {}),
+        ("denoising-autoencoder", (DenoisingAutoencoderConfig(), 500), {}),
+        ("inpainting", (InpaintingConfig(), 500), {}),
+        ("inpainting-adversarial", (InpaintingConfig(adversarial=0.02), 300), {}),
+        ("colorization", (ColorizationConfig(), 600), {}),
         ("split-brain", (SplitBrainConfig(), 800), {}),
         ("mae", (MAEConfig(), 1200, None, VIT), SLOW),
-        ("masked-image", (MaskedImageConfig(), 600, None, VIT), SLOW),
-        ("cpc", (CPCConfig(), 400, None, PATCHES, "0.01,0.1,1"), {"batch_size": 32}),
-        ("cpc-v1", (V1, 400, None, PATCHES, "0.01,0.1,1"), {"batch_size": 32}),
+        ("masked-image", (MaskedImageConfig(), 400, None, VIT), SLOW),
+        ("cpc", (CPCConfig(), 300, None, PATCHES, "0.01,0.1,1"), {"batch_size": 32}),
+        ("cpc-v1", (V1, 300, None, PATCHES, "0.01,0.1,1"), {"batch_size": 32}),
     ]
 }
 
@@ -123,6 +122,11 @@ def build_task(config: Config, data: ImageSet) -> VisionTask:
     if isinstance(options, ExemplarConfig):
         if not isinstance(data.train, Rows):
             raise ValueError("exemplar makes a class of every training image, and a stream does not say how many.")
+        if options.classes not in (0, len(data.train)):
+            raise ValueError(
+                f"task.classes is {options.classes}, but there are {len(data.train)} training images, each a class of "
+                "its own: leave it 0."
+            )
         options = replace(options, classes=len(data.train))
     return METHODS[type(options)](config.model, config.views, options)
 
@@ -130,23 +134,46 @@ def build_task(config: Config, data: ImageSet) -> VisionTask:
 def prepare(task: VisionTask, config: Config, data: ImageSet) -> None:
     """Let the task look at some training images, the same ones in every process: which colours are rare."""
     if isinstance(task, Colorization):
-        if isinstance(data.train, Rows):  # evenly spaced, for rows may be sorted by what they show
-            places = np.linspace(0, len(data.train) - 1, min(_LOOKED_AT, len(data.train))).astype(int)
-            rows = data.train.__getitems__(places.tolist())
+        if isinstance(data.train, Rows):
+            some = evenly(data.train, _LOOKED_AT)
+            rows = some.__getitems__(list(range(len(some))))
         else:
             rows = list(itertools.islice(data.train, _LOOKED_AT))
         task.prepare(ImageCollate(config.data.side, config.data.max_bad)(rows)["images"])
 
 
 def untrained(config: Config, data: ImageSet) -> dict[str, Callable[[], PreTrainedModel]]:
-    """What the method has to beat, by name: what it would publish before training, drawn anew by each call; and where
+    """What the method has to beat, by name: what it would publish with new weights, drawn anew by each call; and where
     that is not a plain encoder (colour taken away, two halves), the plain one too."""
+
+    def plain() -> PreTrainedModel:
+        encoder = build_encoder(config.model)
+        if config.model.start_from:
+            forget(encoder)
+        return encoder
+
     found: dict[str, Callable[[], PreTrainedModel]] = {
-        "random initialisation": lambda: build_task(config, data).export()
+        "random initialisation": lambda: with_new_weights(config, data).export()
     }
     if isinstance(config.task, ColorizationConfig | SplitBrainConfig):
-        found["plain encoder at random"] = lambda: build_encoder(config.model)
+        found["plain encoder at random"] = plain
     return found
+
+
+def with_new_weights(config: Config, data: ImageSet) -> VisionTask:
+    """The task as it is built, without what the encoder has learnt where `model.start_from` names a checkpoint."""
+    task = build_task(config, data)
+    if config.model.start_from:
+        forget(task.encoder)
+    return task
+
+
+def forget(encoder: PreTrainedModel) -> None:
+    """Draw its weights anew; those that no training would move, such as fixed positions, stay."""
+    new = type(encoder)(encoder.config)
+    fixed = {name for name, weight in new.named_parameters() if not weight.requires_grad}
+    drawn, kept = new.state_dict(), encoder.state_dict()
+    encoder.load_state_dict({name: value if name in fixed else drawn[name] for name, value in kept.items()})
 
 
 def build_collate(config: Config, data: ImageSet) -> Any:
@@ -160,15 +187,20 @@ def build_collate(config: Config, data: ImageSet) -> Any:
 def asked_of(config: Config, data: ImageSet) -> Rows:
     """The images that the pretext task is asked of: held-out ones, save by exemplar, which knows no others."""
     if isinstance(config.task, ExemplarConfig) and isinstance(data.train, Rows):
-        return data.train.select(range(min(len(data.train), len(data.test))))
+        return evenly(data.train, len(data.test))
     return data.test
+
+
+def described(config: Config) -> str:
+    """The images of `asked_of` in words."""
+    return "training images" if isinstance(config.task, ExemplarConfig) else "held-out images"
 
 
 def identity(config: Config, data: ImageSet) -> dict[str, Any]:
     """What decides the weights besides the training options."""
     parts = {"model": config.model, "views": config.views, "task": config.task}
     named = {name: asdict(part) for name, part in parts.items()}  # type: ignore[call-overload]
-    return {**named, "method": type(config.task).__name__, "data": data.fingerprint}
+    return {**named, "method": type(config.task).__name__, "data": data.fingerprint, "side": config.data.side}
 
 
 def guessing(config: Config, data: ImageSet) -> float | None:

@@ -6,7 +6,6 @@ draws what stays the same once, and what each run makes of it in columns of its 
 """
 
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.sheets import panel_sheet
+from modalities.pictures.rows import ImageSet
 from modalities.vision.backbones import ModelConfig
 from modalities.vision.config import DataConfig
 from modalities.vision.sources import load
@@ -22,8 +22,9 @@ from modalities.vision.task import VisionTask
 from modalities.vision.views.pipeline import ViewConfig
 from recipes.pretext_card import illustration
 from recipes.pretext_tasks import PRESETS, Config, asked_of, build_collate, build_task
-from recipes.run import read_options
+from recipes.run import launch
 from trainers import checkpoint
+from trainers.config import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -38,39 +39,71 @@ class Options:
 
 def main(options: Options) -> None:
     """Draw the runs on the images that the first one's task is asked of."""
-    names = dict(pair.strip().split("=", 1) for pair in options.runs.split(",") if "=" in pair)
-    if len(names) < 2 or not names.keys() <= PRESETS.keys():
-        raise ValueError(f"--runs {options.runs!r} must name two presets or more, each as preset=folder.")
-    configs = {name: options_of(name, Path(folder)) for name, folder in names.items()}
+    configs = {name: options_of(preset, folder) for name, (preset, folder) in named(options.runs).items()}
     first = next(iter(configs.values()))
     data = load(first.data)
     drawn = {}
     for name, config in configs.items():
-        task = restore(build_task(config, data), config.train.out)
+        task = restore(config, data)
         drawn[name] = illustration(task, asked_of(first, data), build_collate(config, data))
     panel_sheet(merged(drawn), options.out, credit=f"Images: {data.credit}" if data.credit else "")
     print(f"Drawn as {options.out}.")
 
 
+def named(runs: str) -> dict[str, tuple[str, Path]]:
+    """Preset and folder of every run, by the preset's name, or by the folder's where a preset has several runs."""
+    words = [word.strip() for word in runs.split(",") if word.strip()]
+    pairs = [(preset, Path(folder)) for preset, _, folder in (word.partition("=") for word in words) if folder]
+    if len(pairs) < len(words) or len(set(pairs)) < max(2, len(pairs)):
+        raise ValueError(f"--runs {runs!r} must name two different runs or more, each as preset=folder.")
+    presets = [preset for preset, _ in pairs]
+    if unknown := sorted(set(presets) - PRESETS.keys()):
+        raise ValueError(f"--runs names {unknown[0]}, and the presets are {', '.join(PRESETS)}.")
+    return {preset if presets.count(preset) == 1 else str(folder): (preset, folder) for preset, folder in pairs}
+
+
 def options_of(name: str, folder: Path) -> Config:
-    """The options that a run was made with. Raises ValueError where there is no finished run of that preset."""
-    if not (folder / "config.json").is_file() or not checkpoint.checkpoints(folder / "checkpoints"):
+    """The options that a run was made with.
+
+    Raises:
+        ValueError: where there is no finished run of that preset's method, or its newest checkpoint is damaged.
+    """
+    found = checkpoint.checkpoints(folder / "checkpoints")
+    if not (folder / "config.json").is_file() or not found:
         raise ValueError(f"{folder} holds no run; make one with recipes/pretext.py {name} --train.out {folder}.")
+    if (wrong := checkpoint.damage(found[0])) is not None:
+        raise ValueError(f"{found[0]} is damaged: {wrong}; the command that made this run makes it anew.")
     given = json.loads((folder / "config.json").read_text())["options"]
-    preset = PRESETS[name]
+    made, preset = checkpoint.read_state(found[0])["run"], PRESETS[name]
+    if made["method"] != type(preset.task).__name__:
+        method = made["method"].removesuffix("Config")
+        raise ValueError(f"{folder} holds a run of {method}, not of {name}; name it by its own preset.")
+    # Of what decides the weights the checkpoint knows best: config.json may be of a later, refused attempt.
     return replace(
         preset,
         data=DataConfig(**given["data"]),
-        views=ViewConfig(**given["views"]),
-        model=ModelConfig(**given["model"]),
-        task=type(preset.task)(**given["task"]),
-        train=replace(preset.train, out=folder),
+        views=ViewConfig(**made["views"]),
+        model=ModelConfig(**made["model"]),
+        task=type(preset.task)(**made["task"]),
+        train=TrainConfig(out=folder, **made["train"]),
     )
 
 
-def restore(task: VisionTask, folder: Path) -> VisionTask:
-    """The task as the newest checkpoint has it."""
-    checkpoint.load(checkpoint.checkpoints(folder / "checkpoints")[0], task, None)
+def restore(config: Config, data: ImageSet) -> VisionTask:
+    """The task as its newest checkpoint has it.
+
+    Raises:
+        ValueError: where the run was not finished, or had other data, so that images held out here may not be there.
+    """
+    folder, newest = config.train.out, checkpoint.checkpoints(config.train.out / "checkpoints")[0]
+    state = checkpoint.read_state(newest)
+    if state["run"]["data"] != data.fingerprint:
+        raise ValueError(f"{folder} was trained on other data than the first run; compare runs of the same data.")
+    total = config.train.steps or max(1, round(config.train.epochs * (len(data.train) // config.train.batch_size)))
+    if state["step"] < total:
+        raise ValueError(f"{folder} stopped at step {state['step']} of {total}; its own command goes on from there.")
+    task = build_task(config, data)
+    checkpoint.load(newest, task, None)
     return task.eval()
 
 
@@ -92,8 +125,4 @@ def _same(one: Any, other: Any) -> bool:
 
 
 if __name__ == "__main__":
-    try:
-        main(read_options({"inpainting": Options()}, __doc__ or ""))
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    launch(main, {"laptop": Options()}, __doc__ or "")

@@ -152,6 +152,29 @@ def test_a_checkpoint_brings_back_the_output(name: str, tmp_path: Path) -> None:
     assert all(torch.equal(found[key], value) for key, value in wanted.items())
 
 
+def step_of(task: Task, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The loss and all its gradients end to end, in the order of the weights."""
+    task.zero_grad()
+    loss = task(batch)["loss"]
+    loss.backward()
+    return loss.detach(), torch.cat([p.grad.flatten() for p in task.parameters() if p.grad is not None])
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_mixed_precision_takes_nearly_the_same_step(name: str) -> None:
+    task, batch = build(name)
+    task, batch = task.float(), {key: v.float() if v.is_floating_point() else v for key, v in batch.items()}
+    loss, gradient = step_of(task, batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough_loss, rough = step_of(task, batch)
+    assert rough_loss.dtype == torch.float32
+    assert abs(rough_loss - loss) < 0.02 * abs(loss)
+    # Of one batch of tiny pictures through batch norms; a wrong direction, or a number that is none, is far beyond.
+    assert (rough - gradient).norm() < 0.5 * gradient.norm()
+    torch.manual_seed(1)  # the broken twin: a step from other weights
+    assert (step_of(EXAMPLES[name][1]()[0].float().train(), batch)[1] - gradient).norm() > 0.5 * gradient.norm()
+
+
 def loose_tensors(task: nn.Module) -> list[str]:
     """Tensors that no checkpoint finds: attributes, or in lists and dicts, of modules that are not of transformers."""
     found = []

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from modalities.media import CorruptMedia, decode
-from modalities.pictures.rows import Bytes, Row, Rows, Source
+from modalities.pictures.rows import Bytes, Pixels, Row, Rows, Source
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,22 @@ class Decoder(Generic[T]):
             )
         places = [good[bisect_left(good, i) % len(good)] for i in range(len(rows))]
         return [rows[place] for place in places], [decoded[place] for place in places]
+
+
+def readable(rows: Rows) -> Rows:
+    """The rows whose pictures can be decoded; large sets were not checked when they were read. Logs the others."""
+    if isinstance(rows.images, Pixels):
+        return rows
+    good = []
+    for place in range(len(rows)):
+        row = rows[place]
+        try:
+            decode(row["image"], row["id"])
+        except CorruptMedia as error:
+            log.warning("image %d: %s; it is left out", row["id"], error.cause)
+        else:
+            good.append(place)
+    return rows.select(good)
 
 
 def pixel_batches(rows: Rows, image_processor: Any, size: int = 256) -> Iterator[Tensor]:

@@ -1,7 +1,7 @@
 """The encoders that every vision method shares, stock ResNets, ViTs and ConvNeXts, and how features leave them."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from transformers import (
     CLIPImageProcessorPil,
     ConvNextConfig,
     ConvNextModel,
+    PretrainedConfig,
     PreTrainedModel,
     ResNetConfig,
     ResNetModel,
@@ -55,9 +56,13 @@ class ModelConfig:
     heads: int = 4
     """ViT: attention heads."""
     start_from: str = ""
-    """Start from this checkpoint (folder or Hub id) instead; its kind and shape then count, not the above."""
+    """Start from this checkpoint (folder or Hub id) instead; its kind and shape then count, not the above. A ViT's
+    positions are for images of one size, which image_size must name."""
 
     def __post_init__(self) -> None:
+        for name in ("image_size", "width", "depth", "patch_size", "heads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"model.{name} {getattr(self, name)} must be at least 1.")
         if self.kind == "vit" and self.image_size % self.patch_size:
             raise ValueError(
                 f"model.image_size {self.image_size} is not a multiple of model.patch_size {self.patch_size}."
@@ -72,10 +77,10 @@ def build_encoder(cfg: ModelConfig, channels: int = 3) -> PreTrainedModel:
     Batch norms take their statistics over all processes; saved folders hold the stock classes all the same.
 
     Raises:
-        ValueError: if `start_from` holds another kind of model.
+        ValueError: if `start_from` holds another kind of model, or a ViT for images of another size.
     """
     if cfg.start_from:
-        encoder = _load(cfg.start_from)
+        encoder = _load(cfg)
     elif cfg.kind == "resnet":
         encoder = ResNetModel(_resnet_config(cfg, channels))
     elif cfg.kind == "convnext":
@@ -89,13 +94,26 @@ def build_encoder(cfg: ModelConfig, channels: int = 3) -> PreTrainedModel:
     return with_global_statistics(encoder.train())
 
 
-def _load(source: str) -> PreTrainedModel:
-    kind = AutoConfig.from_pretrained(source).model_type
-    if kind not in ("resnet", "vit", "convnext"):
-        raise ValueError(f"model.start_from {source} holds a {kind}; give a ResNet, ViT or ConvNeXt.")
-    # A pooler would be one more weight without a gradient.
-    without = {"add_pooling_layer": False} if kind == "vit" else {}
-    return AutoModel.from_pretrained(source, dtype=torch.float32, **without)
+def _load(cfg: ModelConfig) -> PreTrainedModel:
+    config = AutoConfig.from_pretrained(cfg.start_from)
+    if config.model_type not in ("resnet", "vit", "convnext"):
+        raise ValueError(
+            f"model.start_from {cfg.start_from} holds a {config.model_type}; give a ResNet, ViT or ConvNeXt."
+        )
+    without = {}
+    if config.model_type == "vit":
+        require_image_size(config, cfg)
+        without = {"add_pooling_layer": False}  # a pooler would be one more weight without a gradient
+    return AutoModel.from_pretrained(cfg.start_from, dtype=torch.float32, **without)
+
+
+def require_image_size(found: PretrainedConfig, cfg: ModelConfig) -> None:
+    """Raise ValueError where a checkpoint has positions for other images than the published processor will make."""
+    if found.image_size != cfg.image_size:
+        raise ValueError(
+            f"model.start_from {cfg.start_from} has positions for images of {found.image_size} pixels but "
+            f"model.image_size is {cfg.image_size}; set model.image_size {found.image_size}."
+        )
 
 
 def _resnet_config(cfg: ModelConfig, channels: int) -> ResNetConfig:
@@ -134,6 +152,11 @@ def vit_config(cfg: ModelConfig, channels: int = 3) -> ViTConfig:
         num_attention_heads=cfg.heads,
         intermediate_size=4 * cfg.width,
     )
+
+
+def vit_shape(config: PretrainedConfig) -> dict[str, Any]:
+    """What the config of a ViT, or of a model that is one and more, says of the ViT."""
+    return {name: getattr(config, name) for name in _VIT_SHAPE}
 
 
 def build_image_processor(cfg: ModelConfig) -> CLIPImageProcessorPil:
@@ -192,9 +215,8 @@ def plain_vit(source: PreTrainedModel) -> ViTModel:
 
     The weights are shared, not copied, and none is drawn: no random number is used up.
     """
-    shape = {name: getattr(source.config, name) for name in _VIT_SHAPE}
     with torch.device("meta"):
-        vit = ViTModel(ViTConfig(**shape), add_pooling_layer=False)
+        vit = ViTModel(ViTConfig(**vit_shape(source.config)), add_pooling_layer=False)
     weights = {name: value for name, value in source.state_dict().items() if name != "embeddings.mask_token"}
     vit.load_state_dict(weights, assign=True)
     vit.embeddings.position_embeddings.requires_grad_(source.embeddings.position_embeddings.requires_grad)

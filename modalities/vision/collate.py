@@ -32,6 +32,12 @@ class ImageCollate:
 
     def __call__(self, rows: Sequence[Row], seeds: npt.NDArray[np.uint64] | None = None) -> dict[str, Tensor]:
         """images uint8 (n, 3, side, side), seeds int64 (n,) where there are some, labels int64 (n,) if asked for."""
+        return self.with_rows(rows, seeds)[0]
+
+    def with_rows(
+        self, rows: Sequence[Row], seeds: npt.NDArray[np.uint64] | None = None
+    ) -> tuple[dict[str, Tensor], list[Row]]:
+        """The batch and the rows whose pictures are in it: what is said of a picture must be said of its own row."""
         rows, pictures = self.decode(rows)
         # Scrambled, for a view takes its own draws from the same seed.
         cuts = np.full(len(rows), 0.5) if seeds is None else uniform(mix(np.asarray(seeds, np.uint64)), 1)[:, 0]  # (n,)
@@ -41,7 +47,7 @@ class ImageCollate:
             batch["seeds"] = as_signed(seeds)
         if self.labels:
             batch["labels"] = _labels(rows)
-        return batch
+        return batch, rows
 
 
 def _open(source: Source, row: int) -> Image.Image | Bytes:

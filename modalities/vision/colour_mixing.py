@@ -9,6 +9,8 @@ in RGB, hence luma instead of L.)
 import torch
 from torch import Tensor
 
+from modalities.vision.constants import constant
+
 _R, _G, _B = 0.299, 0.587, 0.114  # luma of ITU-R BT.601, as PIL's mode "L"
 LUMA = ((_R, _G, _B),)
 """RGB -> Y."""
@@ -22,13 +24,9 @@ Matrix = tuple[tuple[float, float, float], ...]
 
 def mix(pixels: Tensor, matrix: Matrix) -> Tensor:
     """What a network sees of pixels (n, 3, h, w): (n, rows of the matrix, h, w)."""
-    return torch.einsum("kc,nchw->nkhw", _tensor(matrix, pixels), pixels)
+    return torch.einsum("kc,nchw->nkhw", constant(matrix, pixels), pixels)
 
 
 def fold(kernel: Tensor, matrix: Matrix) -> Tensor:
     """First kernel over mixed channels (d, k, h, w) -> the kernel (d, 3, h, w) that does the same to RGB."""
-    return (kernel[:, :, None] * _tensor(matrix, kernel)[:, :, None, None]).sum(1)
-
-
-def _tensor(matrix: Matrix, like: Tensor) -> Tensor:
-    return torch.tensor(matrix, dtype=like.dtype, device=like.device)
+    return (kernel[:, :, None] * constant(matrix, kernel)[:, :, None, None]).sum(1)

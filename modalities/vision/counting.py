@@ -85,7 +85,8 @@ class Counting(VisionTask):
         half = {"size": views.shape[-1] // 2, "antialias": True}
         linear, cubic = (F.interpolate(views, mode=mode, **half) for mode in ("bilinear", "bicubic"))
         which = (uniform_on_device(seeds, 1, _RESAMPLING)[:, 0] * 3).long()  # (n,)
-        return torch.stack([area, linear, cubic.clamp(0, 1)])[which, range(len(views))]
+        row = torch.arange(len(views), device=views.device)
+        return torch.stack([area, linear, cubic.clamp(0, 1)])[which, row]
 
     def count(self, images: Tensor) -> Tensor:
         """Pictures (n, 3, s, s) in [0, 1] -> counts (n, counts), none below zero."""

@@ -43,7 +43,8 @@ def adversarial_losses(discriminator: Discriminator, real: Tensor, made: Tensor,
     """Both players' losses in one forward pass, each with a gradient for its own player only.
 
     So one optimizer trains both: the sum of the two losses gives every weight exactly the gradient that alternating
-    between two optimizers at the same weights would.
+    between two optimizers at the same weights would. That is before clipping: `train.clip_norm` bounds the gradient of
+    both players together, so that one with a large gradient shortens the other's step as well.
 
     Args:
         real, made: (n, channels, h, w) in the same range; `made` carries the maker's graph.

@@ -1,6 +1,6 @@
 """Exemplar CNN: Dosovitskiy et al. 2014, arXiv 1406.6909."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +9,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from modalities.pictures.rows import Row
 from modalities.task import Batch
 from modalities.vision.answers import judge
 from modalities.vision.backbones import ModelConfig, build_encoder, pooled, width_of
+from modalities.vision.collate import ImageCollate
 from modalities.vision.task import Panels, VisionTask
 from modalities.vision.views.pipeline import ViewConfig
 
@@ -60,16 +62,16 @@ class Exemplar(VisionTask):
 
 
 class Indexed:
-    """Adds index (n,) to the batches of another collator: the place of each row's id among the training rows.
+    """Adds index (n,) to the batches of another collator: the place of each picture's row among the training rows.
 
-    A picture that the other collator replaced because it could not be read keeps the index of its row.
+    Where a picture cannot be read and another takes its place, that one brings its own index.
     """
 
-    def __init__(self, collate: Callable[[Sequence[Any], npt.NDArray[np.uint64]], Batch], ids: Sequence[Any]) -> None:
+    def __init__(self, collate: ImageCollate, ids: Sequence[Any]) -> None:
         self.collate = collate
         self.places: Mapping[Any, int] = {row_id: place for place, row_id in enumerate(ids)}
 
-    def __call__(self, rows: Sequence[Any], seeds: npt.NDArray[np.uint64]) -> Batch:
-        """Rows with "id" -> the other collator's batch and index."""
-        index = torch.tensor([self.places[row["id"]] for row in rows])  # (n,)
-        return {**self.collate(rows, seeds), "index": index}
+    def __call__(self, rows: Sequence[Row], seeds: npt.NDArray[np.uint64]) -> Batch:
+        """The other collator's batch and index."""
+        batch, shown = self.collate.with_rows(rows, seeds)
+        return {**batch, "index": torch.tensor([self.places[row["id"]] for row in shown])}

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, ViTMAEConfig, ViTMAEForPreTraining, ViTModel
-from transformers.utils import logging
+from transformers import ViTMAEConfig, ViTMAEForPreTraining, ViTModel
 
 from modalities.task import Batch
-from modalities.vision.backbones import ModelConfig, plain_vit, vit_config
+from modalities.vision.backbones import ModelConfig, plain_vit, vit_config, vit_shape
 from modalities.vision.patches import on_pixels, shuffled, sin_cos_positions
 from modalities.vision.task import Panels, VisionTask
 from modalities.vision.views.pipeline import ViewConfig
+from modalities.vision.wholes import load_whole, save_whole
 
 _REMOVED = 1  # stream of draws
 
@@ -26,7 +26,8 @@ class MAEConfig:
     normalised_targets: bool = True
     """Predict each patch's pixels less their mean, over their standard deviation; otherwise the pixels."""
     decoder_width: int = 96
-    """Width of a token in the decoder."""
+    """Width of a token in the decoder. With model.start_from the decoder is the checkpoint's, and this and the two
+    options below do nothing."""
     decoder_depth: int = 2
     """Layers of the decoder."""
     decoder_heads: int = 4
@@ -49,7 +50,7 @@ class MAE(VisionTask):
 
     `encoder` is the whole `ViTMAEForPreTraining`. Its stock encoder removes patches at random even in eval mode, so
     what downstream takes, and what `save` writes, is a `ViTModel` on the same weights; the whole goes into the folder
-    `pretraining` beside it, from which training goes on (`model.start_from`).
+    `pretraining` in the same folder, from which training goes on (`model.start_from`, which takes either folder).
 
     Raises:
         ValueError: if the encoder is no ViT, its image size is not that of the views, or nothing would be left.
@@ -59,7 +60,7 @@ class MAE(VisionTask):
 
     def __init__(self, model: ModelConfig, views: ViewConfig, cfg: MAEConfig) -> None:
         super().__init__(views)
-        self.encoder = (_load(model.start_from, cfg) if model.start_from else _build(model, cfg)).train()
+        self.encoder = (_load(model, cfg) if model.start_from else _build(model, cfg)).train()
         shape = self.encoder.config
         if shape.image_size != views.side:
             raise ValueError(
@@ -85,9 +86,7 @@ class MAE(VisionTask):
     def save(self, folder: Path) -> None:
         """`export()` into `folder`, and into `folder/pretraining` the stock class with decoder."""
         super().save(folder)
-        logging.disable_progress_bar()
-        self.encoder.save_pretrained(folder / "pretraining")
-        logging.enable_progress_bar()
+        save_whole(self.encoder, folder)
 
     @torch.no_grad()
     def illustrate(self, batch: Batch) -> Panels:
@@ -113,14 +112,8 @@ class MAE(VisionTask):
 def _build(model: ModelConfig, cfg: MAEConfig) -> ViTMAEForPreTraining:
     if model.kind != "vit":
         raise ValueError(f"MAE removes tokens of a ViT but model.kind is {model.kind}; set model.kind vit.")
-    shape = vit_config(model)
     config = ViTMAEConfig(
-        image_size=shape.image_size,
-        patch_size=shape.patch_size,
-        hidden_size=shape.hidden_size,
-        num_hidden_layers=shape.num_hidden_layers,
-        num_attention_heads=shape.num_attention_heads,
-        intermediate_size=shape.intermediate_size,
+        **vit_shape(vit_config(model)),
         decoder_hidden_size=cfg.decoder_width,
         decoder_num_hidden_layers=cfg.decoder_depth,
         decoder_num_attention_heads=cfg.decoder_heads,
@@ -133,15 +126,8 @@ def _build(model: ModelConfig, cfg: MAEConfig) -> ViTMAEForPreTraining:
     return mae
 
 
-def _load(source: str, cfg: MAEConfig) -> ViTMAEForPreTraining:
-    kind = AutoConfig.from_pretrained(source).model_type
-    if kind != "vit_mae":
-        raise ValueError(
-            f"model.start_from {source} holds a {kind}, but MAE goes on from a ViTMAEForPreTraining; give the folder "
-            "pretraining of an earlier run."
-        )
-    chosen = {"mask_ratio": cfg.removed, "norm_pix_loss": cfg.normalised_targets}
-    return ViTMAEForPreTraining.from_pretrained(source, dtype=torch.float32, **chosen)
+def _load(model: ModelConfig, cfg: MAEConfig) -> ViTMAEForPreTraining:
+    return load_whole(ViTMAEForPreTraining, model, mask_ratio=cfg.removed, norm_pix_loss=cfg.normalised_targets)
 
 
 @torch.no_grad()

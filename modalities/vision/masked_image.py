@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 from transformers import ViTForMaskedImageModeling, ViTModel
 from transformers.modeling_outputs import MaskedImageModelingOutput
-from transformers.utils import logging
 
 from modalities.task import Batch
 from modalities.vision.backbones import ModelConfig, plain_vit, vit_config
 from modalities.vision.patches import hidden, on_pixels
 from modalities.vision.task import Panels, VisionTask
 from modalities.vision.views.pipeline import ViewConfig
+from modalities.vision.wholes import load_whole, save_whole
 
 _MASKED = 1  # stream of draws
 
@@ -36,7 +36,8 @@ class MaskedImage(VisionTask):
     """Put a learnt token in the place of random squares, and predict their pixels from the rest, linearly.
 
     `encoder` is the whole `ViTForMaskedImageModeling`. Downstream takes a `ViTModel` without the mask token; the whole
-    goes into the folder `pretraining` beside it, from which training goes on (`model.start_from`).
+    goes into the folder `pretraining` in the same folder, from which training goes on (`model.start_from`, which takes
+    either folder).
 
     Raises:
         ValueError: if the encoder is no ViT, its image size is not that of the views, or masks do not fit.
@@ -46,7 +47,8 @@ class MaskedImage(VisionTask):
 
     def __init__(self, model: ModelConfig, views: ViewConfig, cfg: MaskedImageConfig) -> None:
         super().__init__(views)
-        self.encoder = (_load(model.start_from) if model.start_from else _build(model)).train()
+        start = load_whole(ViTForMaskedImageModeling, model) if model.start_from else _build(model)
+        self.encoder = start.train()
         self.cfg = cfg
         shape = self.encoder.config
         if shape.image_size != views.side:
@@ -87,9 +89,7 @@ class MaskedImage(VisionTask):
     def save(self, folder: Path) -> None:
         """`export()` into `folder`, and into `folder/pretraining` the stock class with mask token and decoder."""
         super().save(folder)
-        logging.disable_progress_bar()
-        self.encoder.save_pretrained(folder / "pretraining")
-        logging.enable_progress_bar()
+        save_whole(self.encoder, folder)
 
     @torch.no_grad()
     def illustrate(self, batch: Batch) -> Panels:
@@ -109,13 +109,3 @@ def _build(model: ModelConfig) -> ViTForMaskedImageModeling:
     config = vit_config(model)
     config.encoder_stride = model.patch_size  # pixels that the decoder makes of each token
     return ViTForMaskedImageModeling(config)
-
-
-def _load(source: str) -> ViTForMaskedImageModeling:
-    found, info = ViTForMaskedImageModeling.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
-    if info["missing_keys"]:
-        raise ValueError(
-            f"model.start_from {source} lacks {sorted(info['missing_keys'])[0]} of ViTForMaskedImageModeling; give the "
-            "folder pretraining of an earlier run."
-        )
-    return found

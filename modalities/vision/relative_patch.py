@@ -10,12 +10,14 @@ from modalities.draws import uniform_on_device
 from modalities.task import Batch
 from modalities.vision.answers import in_words, judge
 from modalities.vision.backbones import ModelConfig, build_encoder, normalise, pooled, width_of
+from modalities.vision.constants import constant
 from modalities.vision.task import Panels, VisionTask
 from modalities.vision.tiles import cut_tiles, draw_shifts, lay_out, require_room, standardised
 from modalities.vision.views.pipeline import ViewConfig
 
 _SHIFTS, _CHANNEL, _NOISE, _WHICH = 1, 2, 3, 4  # streams of draws
 _CENTRE, _AROUND = 4, (0, 1, 2, 3, 5, 6, 7, 8)  # cells of the 3 x 3 grid
+_AXIS = (-1.0, 2.0, -1.0)  # of RGB, from magenta to green
 _PLACES = ("up-left", "up", "up-right", "left", "right", "down-left", "down", "down-right")
 
 
@@ -77,8 +79,10 @@ class RelativePatch(VisionTask):
     def guess(self, tiles: Tensor) -> Tensor:
         """Tiles (n, 9, 3, s, s) as the encoder takes them -> logits of the place of every neighbour (n, 8, 8)."""
         h = pooled(self.encoder, tiles.flatten(0, 1)).unflatten(0, (-1, 9))  # (n, 9, d)
-        around = h[:, _AROUND]  # (n, 8, d)
-        logits: Tensor = self.head(torch.cat([h[:, [_CENTRE]].expand_as(around), around], dim=2))
+        # Slices, for a list of places would be copied to the device.
+        before, centre, after = h.split((_CENTRE, 1, 8 - _CENTRE), dim=1)
+        around = torch.cat([before, after], dim=1)  # (n, 8, d)
+        logits: Tensor = self.head(torch.cat([centre.expand_as(around), around], dim=2))
         return logits
 
     @torch.no_grad()
@@ -104,7 +108,7 @@ class RelativePatch(VisionTask):
 
 def greyed(tiles: Tensor) -> Tensor:
     """Colours (..., 3, h, w) without their part along the axis from green to magenta."""
-    axis = tiles.new_tensor([-1.0, 2.0, -1.0]) / 6**0.5
+    axis = constant(_AXIS, tiles) / 6**0.5  # of length 1
     along = torch.einsum("...chw,c->...hw", tiles, axis)
     return tiles - along.unsqueeze(-3) * axis[:, None, None]
 
@@ -116,5 +120,6 @@ def dropped(tiles: Tensor, seeds: Tensor) -> Tensor:
     keep = torch.arange(c, device=tiles.device) == kept[..., None]  # (n, t, c)
     u = uniform_on_device(seeds, t * c * h * w, _NOISE).view(tiles.shape).clamp(min=2**-25).to(tiles)
     noise = torch.erfinv(2 * u - 1) * 2**0.5  # (n, t, c, h, w), normal
-    spread = tiles[keep].flatten(1).std(1).view(n, t, 1, 1, 1)
+    left = tiles.gather(2, kept[:, :, None, None, None].expand(n, t, 1, h, w))
+    spread = left.flatten(2).std(2)[..., None, None, None]  # (n, t, 1, 1, 1)
     return torch.where(keep[..., None, None], tiles, 0.5 + 0.01 * spread * noise)

@@ -6,7 +6,7 @@ import numpy as np
 
 from modalities.pictures import openmoji
 from modalities.pictures.load import load_table
-from modalities.pictures.rows import ImageSet, first_of_each, pixel_set, split
+from modalities.pictures.rows import ImageSet, Rows, first_of_each, pixel_set, split
 from modalities.vision import digits, photos, solar
 from modalities.vision.config import DataConfig
 
@@ -27,6 +27,16 @@ def load(config: DataConfig) -> ImageSet:
         raise ValueError(
             f"data.source={config.source} is neither streamed nor split in files: drop data.stream and data.test_split."
         )
+    if config.label_column not in ("auto", ""):
+        raise ValueError(
+            f"data.label_column={config.label_column} is no column of {config.source}, which has one kind of label: "
+            "leave it auto, or empty for none."
+        )
+    found = _built_in(config)
+    return found if config.label_column else _without_labels(found)
+
+
+def _built_in(config: DataConfig) -> ImageSet:
     if config.source == "photos":
         return photos.read_photos(config.side)
     if config.source == "openmoji":
@@ -48,3 +58,10 @@ def _openmoji(config: DataConfig) -> ImageSet:
     sides = split(rows.bases, config.held_out, config.split_seed)
     found = pixel_set("openmoji", rows, sides, names, openmoji.LICENCE, openmoji.CREDIT)
     return replace(found, counts=found.counts | {"rows": drawn})
+
+
+def _without_labels(data: ImageSet) -> ImageSet:
+    train, test = data.train, data.test
+    assert isinstance(train, Rows)
+    train, test = (replace(rows, labels=[None] * len(rows)) for rows in (train, test))
+    return replace(data, train=train, test=test, classes=[])

@@ -1,5 +1,6 @@
 """The supervised bound for images, and fine-tuning: cross-entropy on the labels that pretext tasks do without."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -38,6 +39,7 @@ class Classifier(VisionTask):
         scores: Tensor = self.head(pooled(self.encoder, pixel_values))
         return scores
 
+    @torch.no_grad()
     def illustrate(self, batch: Batch) -> Panels:
         """A view of each image, its class and the guess."""
         guesses = self.head(pooled(self.encoder, self.pixels(batch))).argmax(1).tolist()

@@ -82,7 +82,7 @@ def test_every_trainable_weight_has_a_gradient(kind: str) -> None:
 def test_a_folder_brings_the_encoder_back(kind: str, tmp_path: Path) -> None:
     encoder = encoder_of(kind).eval()
     encoder.save_pretrained(tmp_path)
-    again = build_encoder(ModelConfig(start_from=str(tmp_path)))
+    again = build_encoder(ModelConfig(start_from=str(tmp_path), image_size=32))
     assert again.training and type(again) is KINDS[kind][0]
     assert torch.equal(feature_map(again.eval(), pixels()), feature_map(encoder, pixels()))
     # No weight that the loss never reaches, such as a pooler that this folder does not hold.
@@ -98,6 +98,21 @@ def test_another_kind_of_model_is_refused(tmp_path: Path) -> None:
     CLIPVisionModel(shape).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="holds a clip_vision_model; give a ResNet, ViT or ConvNeXt"):
         build_encoder(ModelConfig(start_from=str(tmp_path)))
+
+
+def test_a_vit_for_images_of_another_size_is_refused_at_once(tmp_path: Path) -> None:
+    sizes = {kind: tmp_path / kind for kind in ("vit", "resnet")}
+    for kind, folder in sizes.items():
+        encoder_of(kind).save_pretrained(folder)
+    with pytest.raises(ValueError, match=r"images of 32 pixels but model\.image_size is 64; set model\.image_size 32"):
+        build_encoder(ModelConfig(start_from=str(sizes["vit"]), image_size=64))
+    build_encoder(ModelConfig(start_from=str(sizes["resnet"]), image_size=64))  # has no positions
+
+
+@pytest.mark.parametrize("name", ["image_size", "width", "depth", "patch_size", "heads"])
+def test_nothing_of_an_encoder_may_be_missing(name: str) -> None:
+    with pytest.raises(ValueError, match=f"model.{name} 0 must be at least 1"):
+        ModelConfig(kind="vit", **{name: 0})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

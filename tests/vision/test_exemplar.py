@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from modalities.task import Batch
+from modalities.pictures.rows import Row
 from modalities.vision.backbones import ModelConfig
+from modalities.vision.collate import ImageCollate
 from modalities.vision.exemplar import Exemplar, ExemplarConfig, Indexed
 from modalities.vision.views.pipeline import ViewConfig
 from tests.vision.shortcut import noise
@@ -19,18 +20,31 @@ def tiny(views: ViewConfig) -> Exemplar:
     return Exemplar(ModelConfig(width=8, image_size=32), views, ExemplarConfig(classes=COUNT))
 
 
-def seen(rows: list[dict[str, int]], seeds: np.ndarray) -> Batch:
-    return {"seeds": torch.tensor([row["id"] for row in rows])}
+def row(row_id: int) -> Row:
+    return {"id": row_id, "image": np.full((8, 8, 3), row_id, np.uint8), "label": None}
+
+
+def seeds(count: int) -> np.ndarray:
+    return np.arange(count, dtype=np.uint64)
 
 
 def test_indices_are_places_among_the_training_rows() -> None:
-    collate = Indexed(seen, [40, 10, 30])
-    rows = [{"id": 30}, {"id": 40}, {"id": 30}]
-    batch = collate(rows, np.zeros(3, dtype=np.uint64))
+    collate, rows = Indexed(ImageCollate(8), [40, 10, 30]), [row(30), row(40), row(30)]
+    batch = collate(rows, seeds(3))
     assert batch["index"].tolist() == [2, 0, 2]
-    assert batch["seeds"].tolist() == [30, 40, 30]  # and the other collator's batch is kept
+    plain = ImageCollate(8)(rows, seeds(3))
+    assert all(torch.equal(batch[name], plain[name]) for name in ("images", "seeds"))
     with pytest.raises(KeyError):
-        collate([{"id": 20}], np.zeros(1, dtype=np.uint64))
+        collate([row(20)], seeds(1))
+
+
+def test_a_picture_in_the_place_of_a_broken_one_brings_its_own_index() -> None:
+    rows = [row(30), row(40), row(10)]
+    rows[1]["image"] = b"nothing"
+    batch = Indexed(ImageCollate(8), [40, 10, 30])(rows, seeds(3))
+    assert batch["images"][:, 0, 0, 0].tolist() == [30, 10, 10]
+    assert batch["index"].tolist() == [2, 1, 1]
+    assert batch["index"].tolist() != [2, 0, 1]  # the broken twin: every place keeps the index of its row
 
 
 def test_the_index_is_the_answer() -> None:

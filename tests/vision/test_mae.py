@@ -1,6 +1,7 @@
 """The masked autoencoder: what is hidden, what is predicted, and what is published."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -120,12 +121,23 @@ def test_the_folder_holds_a_vit_and_the_whole_beside_it(task: MAE, tmp_path: Pat
     assert torch.equal(task.encode({"pixel_values": pixels}), feature_map(found, pixels).mean((2, 3)))
     whole = ViTMAEForPreTraining.from_pretrained(tmp_path / "pretraining")
     assert torch.equal(whole(task.pixels(batch), noise=task.order(batch)).loss, task(batch)["loss"])
-    again = MAE(ModelConfig(start_from=str(tmp_path / "pretraining")), ViewConfig(side=SIDE), MAEConfig())
-    assert torch.equal(again(batch)["loss"], task(batch)["loss"])
+    for source in (tmp_path / "pretraining", tmp_path):
+        start = ModelConfig(start_from=str(source), image_size=SIDE)
+        again = MAE(start, ViewConfig(side=SIDE), MAEConfig())
+        assert torch.equal(again(batch)["loss"], task(batch)["loss"])
+        with pytest.raises(ValueError, match=r"positions for images of 32 pixels .* set model.image_size 32"):
+            MAE(dataclasses.replace(start, image_size=64), ViewConfig(side=64), MAEConfig())
     other = MAE(VIT, ViewConfig(side=SIDE), MAEConfig(decoder_width=32))  # the broken twin: new weights
     assert not torch.equal(other(batch)["loss"], task(batch)["loss"])
-    with pytest.raises(ValueError, match="holds a vit, but MAE goes on from a ViTMAEForPreTraining"):
-        MAE(ModelConfig(start_from=str(tmp_path)), ViewConfig(side=SIDE), MAEConfig())
+    shutil.rmtree(tmp_path / "pretraining")
+    with pytest.raises(ValueError, match="holds no ViTMAEForPreTraining, nor does a folder pretraining in it"):
+        MAE(start, ViewConfig(side=SIDE), MAEConfig())
+
+
+def test_a_checkpoint_without_a_decoder_is_refused(task: MAE, tmp_path: Path) -> None:
+    task.encoder.vit.save_pretrained(tmp_path)  # a ViTMAEModel
+    with pytest.raises(ValueError, match="holds no ViTMAEForPreTraining, nor"):
+        MAE(ModelConfig(start_from=str(tmp_path), image_size=SIDE), ViewConfig(side=SIDE), MAEConfig())
 
 
 def test_pictures_hide_what_was_removed_and_show_the_rest_unchanged(task: MAE) -> None:

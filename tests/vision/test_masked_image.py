@@ -1,10 +1,12 @@
 """Masked image modelling: what is hidden, what is predicted, and what is published."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel, ViTForMaskedImageModeling, ViTModel
 
 from modalities.vision.backbones import ModelConfig, feature_map
@@ -65,10 +67,21 @@ def test_the_folder_holds_a_vit_and_the_whole_beside_it(task: MaskedImage, tmp_p
     mask = task.mask(batch)[:, 0, ::8, ::8].flatten(1)
     assert torch.equal(whole(pixels, bool_masked_pos=mask).loss, task.encoder(pixels, bool_masked_pos=mask).loss)
     cfg = MaskedImageConfig(mask_size=16, masked=0.5)
-    again = MaskedImage(ModelConfig(start_from=str(tmp_path / "pretraining")), ViewConfig(side=SIDE), cfg)
-    assert torch.equal(again(batch)["loss"], task(batch)["loss"])
-    with pytest.raises(ValueError, match=r"lacks decoder\.0\.bias of ViTForMaskedImageModeling; give the folder"):
-        MaskedImage(ModelConfig(start_from=str(tmp_path)), ViewConfig(side=SIDE), cfg)
+    for source in (tmp_path / "pretraining", tmp_path):
+        start = ModelConfig(start_from=str(source), image_size=SIDE)
+        again = MaskedImage(start, ViewConfig(side=SIDE), cfg)
+        assert torch.equal(again(batch)["loss"], task(batch)["loss"])
+        with pytest.raises(ValueError, match=r"positions for images of 32 pixels .* set model.image_size 32"):
+            MaskedImage(dataclasses.replace(start, image_size=64), ViewConfig(side=64), cfg)
+    beside = tmp_path / "pretraining" / "model.safetensors"
+    weights = load_file(beside)
+    del weights["decoder.0.bias"]
+    save_file(weights, beside, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"lacks decoder\.0\.bias of a ViTForMaskedImageModeling; give an earlier run"):
+        MaskedImage(start, ViewConfig(side=SIDE), cfg)
+    shutil.rmtree(tmp_path / "pretraining")
+    with pytest.raises(ValueError, match="holds no ViTForMaskedImageModeling, nor does a folder"):
+        MaskedImage(start, ViewConfig(side=SIDE), cfg)
 
 
 def test_pictures_hide_what_is_masked_and_show_the_rest_unchanged(task: MaskedImage) -> None:

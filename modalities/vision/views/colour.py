@@ -11,12 +11,22 @@ import math
 import torch
 from torch import Tensor
 
+from modalities.vision.constants import Numbers, constant
+
 COLOUR_DRAWS = 6
 _LUMA = (0.299, 0.587, 0.114)
 _YIQ = torch.tensor([_LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)], dtype=torch.float64)
-_TURN = torch.linalg.inv(_YIQ) @ torch.tensor([[0.0, 0, 0], [0, 0, -1], [0, 1, 0]], dtype=torch.float64) @ _YIQ
+_QUARTER = torch.tensor([[0.0, 0, 0], [0, 0, -1], [0, 1, 0]], dtype=torch.float64)
 _GREY = torch.tensor(_LUMA, dtype=torch.float64).expand(3, 3)  # colour to grey
-_CHROMA = torch.eye(3, dtype=torch.float64) - _GREY  # colour to what distinguishes it from grey
+
+
+def _numbers(matrix: Tensor) -> Numbers:
+    return tuple(map(tuple, matrix.tolist()))
+
+
+_EYE = _numbers(torch.eye(3))
+_CHROMA = _numbers(torch.eye(3, dtype=torch.float64) - _GREY)  # colour to what distinguishes it from grey
+_TURN = _numbers(torch.linalg.inv(_YIQ) @ _QUARTER @ _YIQ)  # the same, a quarter of the circle of hues on
 
 
 def luma(colours: Tensor) -> Tensor:
@@ -49,7 +59,7 @@ def recolour(images: Tensor, found: Tensor) -> Tensor:
     is  gain * (grey + saturation * (cos * chroma + sin * turned chroma)) + offset.
     """
     brightness, contrast, saturation, hue = found[:, :, None, None].unbind(1)  # (n, 1, 1) each
-    eye, chroma, turn = (m.to(images) for m in (torch.eye(3), _CHROMA, _TURN))
+    eye, chroma, turn = (constant(matrix, images) for matrix in (_EYE, _CHROMA, _TURN))
     matrix = eye + (saturation * hue.cos() - 1) * chroma + saturation * hue.sin() * turn  # (n, 3, 3)
     flat = images.flatten(2)  # (n, 3, h*w)
     offset = (1 - contrast) * brightness * luma(flat.mean(2, keepdim=True))  # (n, 1, 1)

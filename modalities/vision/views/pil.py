@@ -1,4 +1,5 @@
-"""The crop of `make_views` on one Pillow image, for loader workers: large images then travel as small ones.
+"""The crop of `make_views` on one Pillow image, for the collators of callers with large pictures: these then travel as
+small ones. No collator here does it: `ImageCollate` keeps squares of one size, out of which any number of views is cut.
 
 Pillow reads the pixels under the box alone: from 512 to 224 px it needs half of the CPU time of the batched form, in
 workers beside the training process. At 96 px and below the batched form on the training device is the faster one.

@@ -1,7 +1,11 @@
 """Random views of images, many at once, on whatever device the images are.
 
 Every view is one resample (crop, mirror, size and blur), then one map of colours. Each number is a hash of the row's
-seed, so that a view does not depend on the other rows, the process or the device, except for rounding.
+seed, so that a view does not depend on the other rows, the process or the device, except for rounding. The blur joins
+the resample and so comes before the colours, where SimCLR (2002.05709) blurs after them.
+
+Which rows are blurred or changed by a policy is known to the device alone. A CPU looks and works on those rows; a GPU
+would be kept waiting by the question, so there all rows are worked on and the results chosen.
 """
 
 from collections.abc import Iterator
@@ -11,7 +15,7 @@ import torch
 from torch import Tensor
 
 from modalities.draws import uniform_on_device
-from modalities.vision.views.blur import blur_taps
+from modalities.vision.views.blur import blur_all, blur_chosen
 from modalities.vision.views.colour import COLOUR_DRAWS, factors, recolour, solarise
 from modalities.vision.views.crop import CROP_DRAWS, combine_columns, combine_rows, matrix, random_boxes, taps
 from modalities.vision.views.policy import POLICY_DRAWS, random_augment
@@ -104,7 +108,8 @@ def make_views(images: Tensor, seeds: Tensor, cfg: ViewConfig, stream: int = 0) 
     crop, flip, blur, colour, negative, policy = u.split([*_COLUMNS, POLICY_DRAWS * cfg.policy_ops], 1)
     views = torch.empty(n, 3, cfg.side, cfg.side, device=images.device)
     with torch.autocast(images.device.type, enabled=False):  # bfloat16 has not even the 256 values of a byte
-        boxes = random_boxes(crop, torch.tensor(h), torch.tensor(w), cfg.min_area, cfg.max_area)  # (n, 4)
+        height, width = (torch.full((), size, device=images.device) for size in (h, w))
+        boxes = random_boxes(crop, height, width, cfg.min_area, cfg.max_area)  # (n, 4)
         found = factors(colour, cfg.jitter, cfg.brightness, cfg.contrast, cfg.saturation, cfg.hue, cfg.grey)  # (n, 4)
         for part in _parts(images, cfg):
             view = _cropped(images[part], boxes[part], flip[part, 0] < cfg.flip, blur[part], cfg)
@@ -136,10 +141,10 @@ def _cropped(images: Tensor, boxes: Tensor, flip: Tensor, blur: Tensor, cfg: Vie
     columns = matrix(taps(left, right, w, side, cfg.bicubic), w).div_(255)  # (n, side, w)
     pixels = combine_rows(pixels, taps(top, bottom, h, side, cfg.bicubic))  # (n, 3, side, w)
     if cfg.blur:
-        chosen = (blur[:, 0] < cfg.blur).nonzero()[:, 0]  # (m,)
-        kernel = blur_taps(cfg.min_sigma + (cfg.max_sigma - cfg.min_sigma) * blur[chosen, 1], side)
-        pixels[chosen] = combine_rows(pixels[chosen], kernel)
-        columns[chosen] = combine_rows(columns[chosen, None], kernel)[:, 0]
+        chosen = blur[:, 0] < cfg.blur  # (n,)
+        sigma = cfg.min_sigma + (cfg.max_sigma - cfg.min_sigma) * blur[:, 1]
+        blur_rows = blur_chosen if images.device.type == "cpu" else blur_all
+        pixels, columns = blur_rows(pixels, columns, chosen, sigma)
     views = combine_columns(pixels, columns)
     return views.clamp_(0, 1) if cfg.bicubic else views
 

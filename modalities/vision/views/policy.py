@@ -24,15 +24,16 @@ def random_augment(images: Tensor, u: Tensor, strength: float) -> None:
     steps = u.unflatten(1, (-1, POLICY_DRAWS))  # (n, operations, 2)
     which = (steps[..., 0] * len(names)).long()  # (n, operations)
     signed = torch.where(steps[..., 1] < 0.5, -strength, strength)
+    change = change_chosen if images.device.type == "cpu" else change_all
     matrix = torch.eye(3, device=u.device).expand(len(u), 3, 3)
     for step in range(which.shape[1]):
         for index, name in enumerate(GEOMETRIC):
             drawn = (which[:, step] == index)[:, None, None]
             matrix = torch.where(drawn, matrix @ GEOMETRIC[name](signed[:, step]), matrix)
-    _at_rows(images, (which < len(GEOMETRIC)).any(1), affine, matrix)
+    change(images, (which < len(GEOMETRIC)).any(1), affine, matrix)
     for step in range(which.shape[1]):
         for index, name in enumerate(PHOTOMETRIC, len(GEOMETRIC)):
-            _at_rows(images, which[:, step] == index, PHOTOMETRIC[name], signed[:, step, None, None, None])
+            change(images, which[:, step] == index, PHOTOMETRIC[name], signed[:, step, None, None, None])
 
 
 def affine(images: Tensor, matrix: Tensor) -> Tensor:
@@ -41,10 +42,16 @@ def affine(images: Tensor, matrix: Tensor) -> Tensor:
     return F.grid_sample(images - 0.5, grid, align_corners=False).add_(0.5).clamp_(0, 1)
 
 
-def _at_rows(images: Tensor, chosen: Tensor, operation: Operation, values: Tensor) -> None:
+def change_chosen(images: Tensor, chosen: Tensor, operation: Operation, values: Tensor) -> None:
+    """Put operation(images, values) in the place of the images (n, c, h, w) that `chosen` (n,) names."""
     rows = chosen.nonzero()[:, 0]
     if len(rows):
         images[rows] = operation(images[rows], values[rows])
+
+
+def change_all(images: Tensor, chosen: Tensor, operation: Operation, values: Tensor) -> None:
+    """`change_chosen` without asking the device which images they are."""
+    images.copy_(torch.where(chosen[:, None, None, None], operation(images, values), images))
 
 
 def _affine_rows(xx: Tensor, xy: Tensor, x1: Tensor, yx: Tensor, yy: Tensor, y1: Tensor) -> Tensor:
