@@ -127,7 +127,10 @@ def _build(model: ModelConfig, cfg: MAEConfig) -> ViTMAEForPreTraining:
 
 
 def _load(model: ModelConfig, cfg: MAEConfig) -> ViTMAEForPreTraining:
-    return load_whole(ViTMAEForPreTraining, model, mask_ratio=cfg.removed, norm_pix_loss=cfg.normalised_targets)
+    mae = load_whole(ViTMAEForPreTraining, model, mask_ratio=cfg.removed, norm_pix_loss=cfg.normalised_targets)
+    for positions in (mae.vit.embeddings.position_embeddings, mae.decoder.decoder_pos_embed):
+        positions.requires_grad_(False)  # they are fixed, which `from_pretrained` forgets
+    return mae
 
 
 @torch.no_grad()

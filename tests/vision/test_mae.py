@@ -25,6 +25,11 @@ def task() -> MAE:
     return mae().double()
 
 
+def trained(model: torch.nn.Module) -> set[str]:
+    """Names of the weights that an optimizer would move."""
+    return {name for name, weight in model.named_parameters() if weight.requires_grad}
+
+
 def plain_pixels(rows: int = 2, side: int = SIDE) -> Tensor:
     draw = torch.Generator().manual_seed(0)
     return torch.randn(rows, 3, side, side, generator=draw, dtype=torch.float64)
@@ -120,11 +125,12 @@ def test_the_folder_holds_a_vit_and_the_whole_beside_it(task: MAE, tmp_path: Pat
     assert torch.equal(feature_map(found, pixels), feature_map(task.export().eval(), pixels))
     assert torch.equal(task.encode({"pixel_values": pixels}), feature_map(found, pixels).mean((2, 3)))
     whole = ViTMAEForPreTraining.from_pretrained(tmp_path / "pretraining")
+    assert trained(whole) != trained(task.encoder)  # the stock class forgets that its positions are fixed
     assert torch.equal(whole(task.pixels(batch), noise=task.order(batch)).loss, task(batch)["loss"])
     for source in (tmp_path / "pretraining", tmp_path):
         start = ModelConfig(start_from=str(source), image_size=SIDE)
         again = MAE(start, ViewConfig(side=SIDE), MAEConfig())
-        assert torch.equal(again(batch)["loss"], task(batch)["loss"])
+        assert torch.equal(again(batch)["loss"], task(batch)["loss"]) and trained(again) == trained(task)
         with pytest.raises(ValueError, match=r"positions for images of 32 pixels .* set model.image_size 32"):
             MAE(dataclasses.replace(start, image_size=64), ViewConfig(side=64), MAEConfig())
     other = MAE(VIT, ViewConfig(side=SIDE), MAEConfig(decoder_width=32))  # the broken twin: new weights
