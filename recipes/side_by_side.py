@@ -26,6 +26,8 @@ from recipes.run import launch
 from trainers import checkpoint
 from trainers.config import TrainConfig
 
+_STEP = 0.5 / 255  # values nearer than that are one byte in the picture
+
 
 @dataclass(frozen=True)
 class Options:
@@ -108,20 +110,20 @@ def restore(config: Config, data: ImageSet) -> VisionTask:
 
 
 def merged(drawn: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Columns of every run, {run: {title: column}}, as one sheet's: those that are equal in all runs once."""
-    columns: dict[str, Any] = {}
-    for title in dict.fromkeys(title for sheet in drawn.values() for title in sheet):
-        found = {name: sheet[title] for name, sheet in drawn.items() if title in sheet}
-        first = next(iter(found.values()))
-        if len(found) == len(drawn) and all(_same(first, column) for column in found.values()):
-            columns[title] = first
-        else:
-            columns |= {f"{title}, {name}": column for name, column in found.items()}
+    """Columns of every run, {run: {title: column}}, as one sheet's: those that are equal in all runs once, then the
+    others run by run."""
+    first, *others = drawn.values()
+    same = [title for title in first if all(title in other and _same(first[title], other[title]) for other in others)]
+    columns = {title: first[title] for title in same}
+    for name, sheet in drawn.items():
+        columns |= {f"{title}, {name}": column for title, column in sheet.items() if title not in same}
     return columns
 
 
 def _same(one: Any, other: Any) -> bool:
-    return one == other if isinstance(one, list) else bool(np.array_equal(one, other))
+    if isinstance(one, list) or isinstance(other, list):
+        return one == other
+    return one.shape == other.shape and bool(np.abs(one - other).max() < _STEP)
 
 
 if __name__ == "__main__":

@@ -115,4 +115,5 @@ class Colorization(VisionTask):
         """Grey as it goes in, the colours that come out on it, and the picture as it was."""
         rgb = self.view(batch)
         grey = mix(rgb, GREY)
-        return {"goes in": grey, "comes out": paint(grey, self.decoded(self.answer(normalise(rgb)))), "was hidden": rgb}
+        colours = paint(grey, self.decoded(self.answer(normalise(rgb))))
+        return {"picture": rgb, "grey": grey, "coloured": colours}

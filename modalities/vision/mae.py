@@ -103,8 +103,8 @@ class MAE(VisionTask):
         image = (self.encoder.unpatchify(found) + 1) / 2
         removed = on_pixels(out.mask.bool(), (self.grid, self.grid), self.encoder.config.patch_size)
         return {
-            "view": view,
-            "left": view.masked_fill(removed, 0.5),
+            "picture": view,
+            "what is left": view.masked_fill(removed, 0.5),
             "predicted": torch.where(removed, image, view).clamp(0, 1),
         }
 

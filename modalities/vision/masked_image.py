@@ -97,8 +97,8 @@ class MaskedImage(VisionTask):
         view, masked = self.view(batch), self.mask(batch)
         image = (self.run(self.pixels(batch), masked).reconstruction + 1) / 2
         return {
-            "view": view,
-            "left": view.masked_fill(masked, 0.5),
+            "picture": view,
+            "what is left": view.masked_fill(masked, 0.5),
             "predicted": torch.where(masked, image, view).clamp(0, 1),
         }
 

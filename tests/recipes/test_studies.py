@@ -114,8 +114,11 @@ def test_what_a_study_cannot_do_is_said(study: object, data: DataConfig, tmp_pat
 
 def test_runs_side_by_side(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     column = np.zeros((2, 4, 4, 3))
-    sheets = {"a": {"view": column, "guess": ["x", "y"]}, "b": {"view": column.copy(), "guess": ["x", "z"]}}
+    near = column + 1e-4  # less than a byte's step
+    sheets = {"a": {"view": column, "guess": ["x", "y"]}, "b": {"view": near, "guess": ["x", "z"]}}
     assert list(side_by_side.merged(sheets)) == ["view", "guess, a", "guess, b"]
+    sheets["b"]["view"] = column + 0.1
+    assert list(side_by_side.merged(sheets)) == ["view, a", "guess, a", "view, b", "guess, b"]
     config = side_by_side.options_of("rotation", finished)
     images = load(config.data)
     task = side_by_side.restore(config, images)

@@ -125,13 +125,13 @@ def test_the_pictures_show_grey_answer_and_truth() -> None:
     for cfg in (ColorizationConfig(), ColorizationConfig("regression")):
         task, batch = build(cfg).eval(), pictures()
         panels = task.illustrate(batch)
-        assert list(panels) == ["goes in", "comes out", "was hidden"]
+        assert list(panels) == ["picture", "grey", "coloured"]
         assert all(p.shape == (ROWS, 3, 32, 32) and p.min() >= 0 and p.max() <= 1 for p in panels.values())
-        assert apart(panels["goes in"][:, 0], panels["goes in"][:, 2]) < 1e-12
-        assert apart(panels["was hidden"], task.view(batch)) == 0
+        assert apart(panels["grey"][:, 0], panels["grey"][:, 2]) < 1e-12
+        assert apart(panels["picture"], task.view(batch)) == 0
         # What comes out has the lightness that went in, wherever sRGB can show that.
-        inside = ((panels["comes out"] > 0) & (panels["comes out"] < 1)).all(1)
-        lightness = [rgb_to_lab(panels[name])[:, 0][inside] for name in ("goes in", "comes out")]
+        inside = ((panels["coloured"] > 0) & (panels["coloured"] < 1)).all(1)
+        lightness = [rgb_to_lab(panels[name])[:, 0][inside] for name in ("grey", "coloured")]
         assert inside.any() and apart(*lightness) < 1e-6
 
 

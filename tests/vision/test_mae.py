@@ -149,7 +149,7 @@ def test_a_checkpoint_without_a_decoder_is_refused(task: MAE, tmp_path: Path) ->
 def test_pictures_hide_what_was_removed_and_show_the_rest_unchanged(task: MAE) -> None:
     batch = pictures(3)
     panels = task.illustrate(batch)
-    assert list(panels) == ["view", "left", "predicted"]
+    assert list(panels) == ["picture", "what is left", "predicted"]
     view, left, predicted = panels.values()
     hidden = (left == 0.5).all(1, keepdim=True)
     assert abs(hidden.double().mean().item() - 0.75) < 0.01
