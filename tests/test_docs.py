@@ -2,23 +2,34 @@
 
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import ResNetConfig, ResNetModel
 
-from recipes import clip
+from recipes import architectures, clip, pretext_tasks, shortcuts, side_by_side
 from recipes.run import read_options
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-COMMANDS = re.findall(r"^accelerate launch .*?recipes/clip\.py ?(.*?)(?:\s{2,}#.*)?$", README, re.MULTILINE)
+COMMANDS = re.findall(
+    r"^(?:accelerate launch .*?|python )recipes/(\w+)\.py ?(.*?)(?:\s{2,}#.*)?$", README, re.MULTILINE
+)
+PRESETS: dict[str, Mapping[str, Any]] = {
+    "clip": {"laptop": clip.LAPTOP, "paper": clip.PAPER},
+    "pretext": pretext_tasks.PRESETS,
+    "side_by_side": {"laptop": side_by_side.Options()},
+    "shortcuts": {"laptop": shortcuts.ShortcutConfig()},
+    "architectures": {"laptop": architectures.StudyConfig()},
+}
 
 
-@pytest.mark.parametrize("words", COMMANDS)
-def test_the_options_in_the_readme_exist(words: str) -> None:
-    presets = {"laptop": clip.LAPTOP, "paper": clip.PAPER}
+@pytest.mark.parametrize(("recipe", "words"), COMMANDS)
+def test_the_options_in_the_readme_exist(recipe: str, words: str) -> None:
+    presets = PRESETS[recipe]
     if "--help" not in words:
         assert read_options(presets, "", shlex.split(words))
     with pytest.raises(SystemExit):
