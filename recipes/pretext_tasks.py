@@ -74,6 +74,7 @@ def preset(
     views: ViewConfig | None = None,
     model: ModelConfig | None = None,
     fractions: str = "",
+    supervised_epochs: float = 10.0,
     **train: Any,
 ) -> Config:
     """Defaults of one task: a few minutes on two cores."""
@@ -83,7 +84,7 @@ def preset(
         model=model or ModelConfig(),
         task=task,
         train=TrainConfig(out=Path("runs") / name, steps=steps, **options | train),
-        eval=EvalConfig(fractions=fractions),
+        eval=EvalConfig(fractions=fractions, supervised_epochs=supervised_epochs),
     )
 
 
@@ -108,7 +109,7 @@ PRESETS = {
         ("inpainting-adversarial", (InpaintingConfig(adversarial=0.02), 300), {}),
         ("colorization", (ColorizationConfig(), 600), {}),
         ("split-brain", (SplitBrainConfig(), 800), {}),
-        ("mae", (MAEConfig(), 1200, None, VIT), SLOW),
+        ("mae", (MAEConfig(), 1200, None, VIT, "", 5.0), SLOW),  # six minutes in all
         ("masked-image", (MaskedImageConfig(), 400, None, VIT), SLOW),
         ("cpc", (CPCConfig(), 300, None, PATCHES, "0.01,0.1,1"), {"batch_size": 32}),
         ("cpc-v1", (V1, 300, None, PATCHES, "0.01,0.1,1"), {"batch_size": 32}),
