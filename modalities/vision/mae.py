@@ -1,18 +1,17 @@
 """Masked autoencoder (MAE): He et al. 2021, arXiv 2111.06377."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import ViTMAEConfig, ViTMAEForPreTraining, ViTModel
+from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
 from modalities.task import Batch
-from modalities.vision.backbones import ModelConfig, plain_vit, vit_config, vit_shape
+from modalities.vision.backbones import ModelConfig, vit_config, vit_shape
 from modalities.vision.patches import on_pixels, shuffled, sin_cos_positions
-from modalities.vision.task import Panels, VisionTask
+from modalities.vision.task import Panels
 from modalities.vision.views.pipeline import ViewConfig
-from modalities.vision.wholes import load_whole, save_whole
+from modalities.vision.wholes import WholeTask, load_whole
 
 _REMOVED = 1  # stream of draws
 
@@ -45,7 +44,7 @@ class MAEConfig:
             raise ValueError(f"task.decoder_depth is {self.decoder_depth}; the decoder needs at least 1 layer.")
 
 
-class MAE(VisionTask):
+class MAE(WholeTask):
     """Remove most patches of an image, encode the rest, and predict the pixels of what was removed.
 
     `encoder` is the whole `ViTMAEForPreTraining`. Its stock encoder removes patches at random even in eval mode, so
@@ -78,15 +77,6 @@ class MAE(VisionTask):
     def order(self, batch: Batch) -> Tensor:
         """The patches' places in a random order, (n, patches): the first are kept."""
         return shuffled(batch["seeds"], self.grid**2, _REMOVED)
-
-    def export(self) -> ViTModel:
-        """The encoder that sees every patch, on the same weights."""
-        return plain_vit(self.encoder.vit)
-
-    def save(self, folder: Path) -> None:
-        """`export()` into `folder`, and into `folder/pretraining` the stock class with decoder."""
-        super().save(folder)
-        save_whole(self.encoder, folder)
 
     @torch.no_grad()
     def illustrate(self, batch: Batch) -> Panels:

@@ -1,19 +1,18 @@
 """Masked image modelling (SimMIM): Xie et al. 2021, arXiv 2111.09886."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import ViTForMaskedImageModeling, ViTModel
+from transformers import ViTForMaskedImageModeling
 from transformers.modeling_outputs import MaskedImageModelingOutput
 
 from modalities.task import Batch
-from modalities.vision.backbones import ModelConfig, plain_vit, vit_config
+from modalities.vision.backbones import ModelConfig, vit_config
 from modalities.vision.patches import hidden, on_pixels
-from modalities.vision.task import Panels, VisionTask
+from modalities.vision.task import Panels
 from modalities.vision.views.pipeline import ViewConfig
-from modalities.vision.wholes import load_whole, save_whole
+from modalities.vision.wholes import WholeTask, load_whole
 
 _MASKED = 1  # stream of draws
 
@@ -32,7 +31,7 @@ class MaskedImageConfig:
             raise ValueError(f"task.masked is {self.masked}; it is a share of the image, between 0 and 1.")
 
 
-class MaskedImage(VisionTask):
+class MaskedImage(WholeTask):
     """Put a learnt token in the place of random squares, and predict their pixels from the rest, linearly.
 
     `encoder` is the whole `ViTForMaskedImageModeling`. Downstream takes a `ViTModel` without the mask token; the whole
@@ -81,15 +80,6 @@ class MaskedImage(VisionTask):
         """The stock model's loss and reconstruction. pixels (n, 3, h, w), masked (n, 1, h, w)."""
         patch = self.encoder.config.patch_size
         return self.encoder(pixels, bool_masked_pos=masked[:, 0, ::patch, ::patch].flatten(1))
-
-    def export(self) -> ViTModel:
-        """The encoder without mask token and decoder, on the same weights."""
-        return plain_vit(self.encoder.vit)
-
-    def save(self, folder: Path) -> None:
-        """`export()` into `folder`, and into `folder/pretraining` the stock class with mask token and decoder."""
-        super().save(folder)
-        save_whole(self.encoder, folder)
 
     @torch.no_grad()
     def illustrate(self, batch: Batch) -> Panels:

@@ -5,21 +5,30 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, ViTModel
 from transformers.utils import logging
 
-from modalities.vision.backbones import ModelConfig, require_image_size
+from modalities.vision.backbones import ModelConfig, plain_vit, require_image_size
+from modalities.vision.task import VisionTask
 
 _FOLDER = "pretraining"
 
 Whole = TypeVar("Whole", bound=PreTrainedModel)
 
 
-def save_whole(whole: PreTrainedModel, published: Path) -> None:
-    """Into the folder `pretraining` of what was published."""
-    logging.disable_progress_bar()
-    whole.save_pretrained(published / _FOLDER)
-    logging.enable_progress_bar()
+class WholeTask(VisionTask):
+    """A method whose `encoder` is a whole, with the plain ViT at `encoder.vit`."""
+
+    def export(self) -> ViTModel:
+        """The plain ViT, which sees every patch, on the same weights."""
+        return plain_vit(self.encoder.vit)
+
+    def save(self, folder: Path) -> None:
+        """`export()` into `folder`, and the whole, as its stock class, into `folder/pretraining`."""
+        super().save(folder)
+        logging.disable_progress_bar()
+        self.encoder.save_pretrained(folder / _FOLDER)
+        logging.enable_progress_bar()
 
 
 def load_whole(kind: type[Whole], model: ModelConfig, **chosen: Any) -> Whole:
