@@ -14,6 +14,10 @@ Batch = dict[str, Tensor]
 class Task(nn.Module):
     """One self-supervised method. A subclass lives in one file, named after the method.
 
+    A method whose gradient touches a few rows of large tables may bring its own step, `update(batch, rate) -> scalars`,
+    which moves the weights in place: `fit` then calls that instead of `forward`, the backward pass and the optimizer.
+    On several processes it must do on each what one process would do with the whole batch.
+
     Everything that a method must remember (teacher, queue and its pointer, centre, prototypes) is a parameter,
     submodule or registered buffer, so that a checkpoint carries it. Batches are dicts of tensors with leading
     dimension n.

@@ -34,7 +34,8 @@ from trainers.world import open_world
 
 class Trainable(Protocol):
     """What `fit` needs of a task; `modalities.task.Task` provides it. It must also be an `nn.Module`. Where parts of it
-    learn at other rates than the rest, `lr_scales` says so: see `trainers.optim.parameter_groups`."""
+    learn at other rates than the rest, `lr_scales` says so: see `trainers.optim.parameter_groups`. Where it has
+    `update(batch, rate) -> scalars`, that is the whole step, and the optimizer's options have no effect."""
 
     coupled: bool
 
@@ -87,10 +88,14 @@ def fit(
     whole = copy.deepcopy(task) if cfg.shard else task
     if cfg.shard:
         shard(task, accelerator)
-    model: nn.Module = task if cfg.shard else accelerator.prepare(task)
+    own_step = hasattr(task, "update")
+    if own_step:
+        _refuse_what_own_steps_ignore(task, cfg)
+    # Nothing is differentiated in a task with its own step, so there is nothing for DDP to reduce.
+    model: nn.Module = task if cfg.shard else task.to(accelerator.device) if own_step else accelerator.prepare(task)
     prepared = accelerator.prepare(build_optimizer(task, cfg))
     inner = accelerator.unwrap_model(model)
-    take_step = GradientStep(accelerator, model, inner, cfg.micro_batch)
+    take_step = None if own_step else GradientStep(accelerator, model, inner, cfg.micro_batch)
     # As it comes back from a checkpoint's JSON: paths as text, tuples as lists.
     run = json.loads(json.dumps({"train": cfg.identity(), **(identity or {})}, default=str))
     start, bad_in_row = resume(accelerator, cfg, run, inner, prepared.optimizer, order)
@@ -104,18 +109,28 @@ def fit(
             set_seed(_step_seed(cfg.seed, step, accelerator.process_index))
             rate = learning_rate(cfg, step, total)
             set_rate(prepared, rate)
-            prepared.zero_grad(set_to_none=True)
-            scalars = take_step(send_to_device(batch, accelerator.device, non_blocking=True))
-            accelerator.unscale_gradients(prepared)
-            norm = clip_gradients(model.parameters(), cfg.clip_norm or math.inf)
+            batch = send_to_device(batch, accelerator.device, non_blocking=True)
+            if take_step is None:
+                scalars, norm = inner.update(batch, rate), torch.zeros(())
+            else:
+                prepared.zero_grad(set_to_none=True)
+                scalars = take_step(batch)
+                accelerator.unscale_gradients(prepared)
+                norm = clip_gradients(model.parameters(), cfg.clip_norm or math.inf)
             bad, stopping = _agree(accelerator, not _finite(scalars["loss"], norm), stop.asked)
             done = step + 1
+            if bad and take_step is None:  # the weights have moved, and there is no going back
+                raise FloatingPointError(
+                    f"Step {done}: the loss is not finite; lower train.lr or look at the data. The last checkpoint is "
+                    "intact."
+                )
             if bad:
                 bad_in_row += 1
                 _skip(accelerator, prepared, inner, record, done, bad_in_row, cfg)
             else:
                 bad_in_row = 0
-                prepared.step()
+                if take_step is not None:
+                    prepared.step()
                 inner.after_step(done / total)
             record.advance()
             if done % cfg.log_every == 0 or done == total:
@@ -143,6 +158,13 @@ def _total_steps(cfg: TrainConfig, order: Order) -> int:
         return cfg.steps
     assert isinstance(order, GlobalOrder)
     return max(1, round(cfg.epochs * order.steps_per_epoch))
+
+
+def _refuse_what_own_steps_ignore(task: nn.Module, cfg: TrainConfig) -> None:
+    """A task with its own step has no micro-batches, and its weights stay whole and in fp32."""
+    for name, wrong in (("micro_batch", cfg.micro_batch), ("shard", cfg.shard)):
+        if wrong:
+            raise ValueError(f"train.{name} cannot be used: {type(task).__name__} makes its own steps; leave it out.")
 
 
 def _step_seed(seed: int, step: int, rank: int) -> int:

@@ -165,6 +165,33 @@ class Paced(nn.Module):
         self.places[self.updates] = self.now()
 
 
+class SelfMade(nn.Module):
+    """A task with its own step: one table, of which a step moves the rows of its batch towards their views, in place."""
+
+    coupled = False
+
+    def __init__(self, rows: int = 40, diverge: bool = False) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros(rows, INPUT, dtype=torch.float64))
+        self.register_buffer("progress", torch.zeros((), dtype=torch.float64))
+        self.diverge = diverge
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        raise AssertionError("fit must not call the forward of a task that has a step of its own")
+
+    def update(self, batch: Batch, rate: float) -> dict[str, Tensor]:
+        assert self.training
+        ids, aims = gather(batch["id"]), gather(batch["x"])
+        apart = self.table.data[ids] - aims  # (n over all processes, 6)
+        self.table.data.index_add_(0, ids, apart, alpha=-rate)
+        loss = apart.square().mean()
+        rows = (batch["id"].double() + 1).square().mean()
+        return {"loss": loss * torch.inf if self.diverge else loss, "rows": rows}
+
+    def after_step(self, progress: float) -> None:
+        self.progress.fill_(progress)
+
+
 def state_of(task: nn.Module) -> dict[str, Tensor]:
     """Every parameter and every buffer, persistent or not."""
     return {n: t.detach().clone() for n, t in (*task.named_parameters(), *task.named_buffers())}
