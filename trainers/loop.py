@@ -85,12 +85,12 @@ def fit(
         require_space(cfg.out, max(1, cfg.keep + 1 - there) * checkpoint.bytes_needed(task))
     order = build_order(data, cfg, accelerator.process_index, accelerator.num_processes)
     total = _total_steps(cfg, order)
-    whole = copy.deepcopy(task) if cfg.shard else task
-    if cfg.shard:
-        shard(task, accelerator)
     own_step = hasattr(task, "update")
     if own_step:
         _refuse_what_own_steps_ignore(task, cfg)
+    whole = copy.deepcopy(task) if cfg.shard else task
+    if cfg.shard:
+        shard(task, accelerator)
     # Nothing is differentiated in a task with its own step, so there is nothing for DDP to reduce.
     model: nn.Module = task if cfg.shard else task.to(accelerator.device) if own_step else accelerator.prepare(task)
     prepared = accelerator.prepare(build_optimizer(task, cfg))

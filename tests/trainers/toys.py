@@ -166,7 +166,7 @@ class Paced(nn.Module):
 
 
 class SelfMade(nn.Module):
-    """A task with its own step: one table, of which a step moves the rows of its batch towards their views, in place."""
+    """A task with its own step: one table, of which a step moves the rows of its batch towards their views."""
 
     coupled = False
 
