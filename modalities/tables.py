@@ -1,4 +1,4 @@
-"""Opens tables through `datasets`: Hub sets, folders, parquet, webdataset shards, csv, json lines.
+"""Opens tables through `datasets`: Hub sets, folders, parquet, webdataset shards, csv, json lines, text files.
 
 Nothing that a data set brings is run: only the builders that come with `datasets` are used (loading scripts are gone
 from it), `pipe:` URLs and pickles are refused, and images stay bytes or paths until `modalities.media` decodes them.
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+
+from modalities.plain_text import Unit, text_files, text_table
 
 _BUILDERS = {".parquet": "parquet", ".tar": "webdataset", ".csv": "csv", ".jsonl": "json", ".json": "json"}
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -57,8 +59,9 @@ class Table:
         return Table(self.source, self.rows.select_columns(columns), columns, self.folder)
 
 
-def open_table(source: str, subset: str, split: str, stream: bool) -> Table:
-    """Opens one split of `source`: a local folder, a file or glob, or a data set on the Hub.
+def open_table(source: str, subset: str, split: str, stream: bool, unit: Unit = "file") -> Table:
+    """Opens one split of `source`: a local folder, a file or glob, or a data set on the Hub. `unit` is what a row of
+    text files is.
 
     Raises ValueError in one sentence for a path that does not exist, a kind of file that is not read, an unknown
     split, or a Hub that is out of reach.
@@ -66,6 +69,9 @@ def open_table(source: str, subset: str, split: str, stream: bool) -> Table:
     if "pipe:" in source or "://" in source:
         raise ValueError(f"data.source={source!r} is refused: give a local path, a glob, or the id of a Hub data set.")
     path = Path(source).expanduser()
+    if texts := text_files(source, split, set(_BUILDERS)):
+        found = text_table(texts, unit, stream)
+        return Table(source, found, list(found.features), path if path.is_dir() else texts[0].parent)
     folder: Path | None
     arguments: dict[str, Any]
     if path.is_dir():
@@ -73,7 +79,7 @@ def open_table(source: str, subset: str, split: str, stream: bool) -> Table:
     elif files := sorted(str(Path(file).resolve()) for file in glob.glob(str(path))):
         kinds = {_BUILDERS.get(Path(file).suffix.lower(), "") for file in files}
         if len(kinds) > 1 or "" in kinds:
-            raise ValueError(f"data.source={source!r} must name files of one kind out of {', '.join(_BUILDERS)}.")
+            raise ValueError(f"data.source={source!r} must name files of one kind out of {', '.join(_BUILDERS)}, .txt.")
         folder, arguments = Path(files[0]).parent, {"path": kinds.pop(), "data_files": {split: files}}
     elif _HUB_ID.fullmatch(source) and Path(source).suffix.lower() not in _BUILDERS:
         folder, arguments = None, {"path": source}

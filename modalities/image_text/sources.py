@@ -7,7 +7,8 @@ from modalities.image_text.config import DataConfig
 from modalities.image_text.pairs import Pairs
 from modalities.pictures.load import load_table
 from modalities.pictures.openmoji import CREDIT, LICENCE, load_openmoji
-from modalities.pictures.rows import Rows, pixel_set, split
+from modalities.pictures.rows import Rows, pixel_set
+from modalities.splits import split
 from modalities.tables import column_names
 
 

@@ -1,6 +1,5 @@
-"""Finds the pictures that cannot be decoded before training starts, and refuses data with too many of them."""
+"""Finds the pictures that cannot be decoded before training starts."""
 
-import logging
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +8,6 @@ from tqdm.auto import tqdm
 
 from modalities.media import CorruptMedia, decode
 from modalities.pictures.reader import Collection
-
-log = logging.getLogger(__name__)
 
 
 def bad_images(found: Collection, positions: Sequence[int]) -> dict[int, str]:
@@ -28,20 +25,3 @@ def bad_images(found: Collection, positions: Sequence[int]) -> dict[int, str]:
         results = pool.map(cause, positions)
         bar = tqdm(results, "checking images", total=len(positions), disable=None, leave=False)
         return {i: why for i, why in bar if why is not None}
-
-
-def refuse_if_bad(found: Collection, max_bad: float, source: str) -> None:
-    """Logs what was dropped; raises ValueError when that is more than the share `max_bad` of the rows read."""
-    bad = sum(map(len, found.dropped.values()))
-    if not bad:
-        return
-    causes = ", ".join(
-        f"{len(rows)} {cause} (row {', '.join(map(str, rows[:3]))}{' ...' if len(rows) > 3 else ''})"
-        for cause, rows in sorted(found.dropped.items())
-    )
-    if bad > max_bad * found.rows_read:
-        raise ValueError(
-            f"{source}: {bad} of {found.rows_read} rows are unusable, more than data.max_bad={max_bad:g} "
-            f"allows: {causes}; repair them or raise data.max_bad."
-        )
-    log.warning("%s: left out %d of %d rows: %s", source, bad, found.rows_read, causes)

@@ -8,10 +8,12 @@ from typing import Any
 import datasets
 import numpy as np
 
-from modalities.pictures.checks import bad_images, refuse_if_bad
+from modalities.cells import refuse_if_bad
+from modalities.pictures.checks import bad_images
 from modalities.pictures.config import TableConfig
 from modalities.pictures.reader import Cells, Collection, Reader, class_names, collect
-from modalities.pictures.rows import ImageSet, Row, fingerprint, split
+from modalities.pictures.rows import ImageSet, Row, fingerprint
+from modalities.splits import split
 from modalities.tables import Table, column_names, open_table
 
 _USUAL_LABELS = ("label", "cls")  # of image folders and most sets on the Hub; of webdataset
@@ -29,7 +31,7 @@ def load_table(config: TableConfig, caption_column: str = "") -> ImageSet:
     table, found = _collect(config, config.split, caption_column)
     if len(found.ids) <= config.check_images:
         found = found.without(bad_images(found, range(len(found.ids))))
-    refuse_if_bad(found, config.max_bad, config.source)
+    refuse_if_bad(found.dropped, found.rows_read, config.max_bad, config.source)
     counts: dict[str, Any] = {"rows": found.rows_read, "unique": len(found.ids)}
     if config.test_split:
         _, held = _collect(config, config.test_split, caption_column)
@@ -49,7 +51,7 @@ def load_table(config: TableConfig, caption_column: str = "") -> ImageSet:
             for i, cause in bad.items():
                 found.drop(found.places[i], cause)
             test_side = [i for i in test_side if i not in bad]
-            refuse_if_bad(found, config.max_bad, config.source)
+            refuse_if_bad(found.dropped, found.rows_read, config.max_bad, config.source)
     classes = class_names(found, held) if config.test_split else class_names(found)
     rows = found.rows(classes)
     train, test = rows.select(train_side), held.rows(classes) if config.test_split else rows.select(test_side)
@@ -146,5 +148,5 @@ def _collect(config: TableConfig, split_name: str, caption_column: str) -> tuple
 def _checked(held: Collection, config: TableConfig) -> Collection:
     """The images of a test split that can be decoded."""
     held = held.without(bad_images(held, range(len(held.ids))))
-    refuse_if_bad(held, config.max_bad, f"{config.source}, split {config.test_split}")
+    refuse_if_bad(held.dropped, held.rows_read, config.max_bad, f"{config.source}, split {config.test_split}")
     return held

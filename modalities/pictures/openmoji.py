@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from modalities.pictures.packages import package_folder
+from modalities.packages import package_folder
 from modalities.pictures.rows import Pixels, Rows
 
 LICENCE = "cc-by-sa-4.0"

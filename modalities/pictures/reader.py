@@ -1,6 +1,5 @@
 """From the rows of a table to pictures: repeated ones joined, unusable rows left out and counted."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from modalities.cells import class_of, identity, sorted_classes
 from modalities.pictures.rows import Images, Rows, Source
 from modalities.tables import Table, lookup
 
@@ -41,7 +41,7 @@ class Reader:
         else:
             # Relative to the table, so that a data set keeps its ids when its folder moves.
             content = os.path.relpath(str(image), self.folder or ".").encode()
-        return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little") >> 1
+        return identity(content)
 
     def captions(self, raw: dict[str, Any]) -> list[str]:
         """All captions that are not blank, each once. Raises ValueError where a cell holds something else."""
@@ -61,16 +61,7 @@ class Reader:
     def label(self, raw: dict[str, Any]) -> str | None:
         """Name of the class; None for an empty cell or -1, the usual "unknown". Raises ValueError for other types."""
         value = lookup(raw, self.label_column) if self.label_column else None
-        if value is not None and not isinstance(value, str | int):
-            raise ValueError(
-                f"Column {self.label_column!r} of {self.source} holds {type(value).__name__} where names or numbers "
-                f"of classes should be: set data.label_column."
-            )
-        if value is None or isinstance(value, str):
-            return value or None
-        if value < 0 or (self.declared and value >= len(self.declared)):
-            return None
-        return self.declared[value] if self.declared else str(value)
+        return class_of(value, self.declared, self.label_column, self.source)
 
     def fault(self, image: Source | None, captions: list[str]) -> str | None:
         """Why a row cannot be used; None for a good one, as far as that is seen without decoding."""
@@ -174,8 +165,7 @@ def collect(table: Table, reader: Reader, images: Images | None = None, limit: i
 
 def class_names(*collections: Collection) -> list[str]:
     """All labels that occur, sorted; numbers by their value."""
-    names = {name for name in chain.from_iterable(found.labels for found in collections) if name is not None}
-    return sorted(names, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
+    return sorted_classes(chain.from_iterable(found.labels for found in collections))
 
 
 def picture(value: Any, folder: Path | None, column: str) -> Source | None:

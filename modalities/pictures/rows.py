@@ -10,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from modalities.draws import mix
-
 if TYPE_CHECKING:
     from datasets import IterableDataset
 
@@ -110,24 +108,6 @@ class ImageSet:
     """Rows read, unique pictures, rows dropped by cause, and ids in train and test (of a stream, what is known)."""
     dropped: dict[str, list[int]] = field(default_factory=dict)
     """Row numbers that were left out, by cause."""
-
-
-def split(ids: npt.NDArray[np.int64], held_out: int, seed: int) -> tuple[list[int], list[int]]:
-    """Positions (train, test) such that `held_out` ids are in test and no id is on both sides.
-
-    Ids are ranked by a hash of (seed, id), so an id keeps its side however the rows are ordered, and repeated rows of
-    one picture go together. Raises ValueError when nothing would be left to train on.
-    """
-    unique = np.unique(ids)
-    if not 0 <= held_out < len(unique):
-        raise ValueError(
-            f"data.held_out={held_out} leaves nothing to train on: the data has {len(unique)} different "
-            f"images; hold out fewer."
-        )
-    rank = mix(unique.astype(np.uint64) ^ mix(np.array([seed], dtype=np.uint64)))
-    test_ids = unique[np.argsort(rank, kind="stable")[:held_out]]
-    in_test = np.isin(ids, test_ids)
-    return np.flatnonzero(~in_test).tolist(), np.flatnonzero(in_test).tolist()
 
 
 def first_of_each(rows: Rows) -> npt.NDArray[np.int64]:

@@ -6,7 +6,7 @@ Writers are not named, so the split is by digit, and most writers are on both si
 import numpy as np
 from PIL import Image
 
-from modalities.pictures.packages import package_folder
+from modalities.packages import package_folder
 from modalities.pictures.rows import Rows, labelled_pixels
 
 LICENCE = "cc-by-4.0"

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from modalities.media import decode
-from modalities.pictures.packages import package_folder
+from modalities.packages import package_folder
 from modalities.pictures.rows import Bytes, ImageSet, labelled_pixels, pixel_set
 
 # Crops of a quarter of the height hold parts of objects: with much larger ones colour alone names the photograph, and

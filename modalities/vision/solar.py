@@ -8,7 +8,7 @@ from itertools import groupby
 import numpy as np
 from PIL import Image
 
-from modalities.pictures.packages import package_folder
+from modalities.packages import package_folder
 from modalities.pictures.rows import Rows, labelled_pixels
 
 LICENCE = "cc-by-nc-sa-4.0"

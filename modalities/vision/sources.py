@@ -6,7 +6,8 @@ import numpy as np
 
 from modalities.pictures import openmoji
 from modalities.pictures.load import load_table
-from modalities.pictures.rows import ImageSet, Rows, first_of_each, pixel_set, split
+from modalities.pictures.rows import ImageSet, Rows, first_of_each, pixel_set
+from modalities.splits import split
 from modalities.vision import digits, photos, solar
 from modalities.vision.config import DataConfig
 

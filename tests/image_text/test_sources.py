@@ -18,7 +18,7 @@ from PIL import Image
 from modalities.image_text.config import DataConfig
 from modalities.image_text.sources import load
 from modalities.media import decode
-from modalities.pictures.rows import split
+from modalities.splits import split
 from tests.image_text.files import image_folder, picture, png, webdataset
 
 # `datasets` leaves metadata.csv open; it is collected here, so that the warning falls on nobody else.

@@ -6,7 +6,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from modalities.pictures import openmoji
-from modalities.pictures.rows import split
+from modalities.splits import split
 from modalities.vision import photos, solar
 from modalities.vision.collate import ImageCollate
 from modalities.vision.config import DataConfig
