@@ -57,6 +57,9 @@ class TrainConfig:
     lets each read only its own; the rows of a step depend on lanes, not on the number of processes."""
     shuffle_window: int = 4096
     """Streams only: rows of a lane that are shuffled together."""
+    bucket_window: int = 0
+    """Batches whose rows are sorted by length together, so that those of one batch need little padding; 64, say. For
+    data that knows its `lengths` and is not streamed; 0 takes rows as they come."""
     log_every: int = 10
     """Steps between lines in metrics.jsonl."""
     evaluate_every: int = 0
@@ -79,7 +82,8 @@ class TrainConfig:
         for name in ("batch_size", "keep", "lanes", "shuffle_window", "log_every", "max_bad_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"train.{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in ("micro_batch", "steps", "workers", "evaluate_every", "save_every", "lr", "clip_norm", "seed"):
+        for name in ("micro_batch", "steps", "workers", "evaluate_every", "save_every", "lr", "clip_norm", "seed",
+                     "bucket_window"):  # fmt: skip
             if getattr(self, name) < 0:
                 raise ValueError(f"train.{name} is {getattr(self, name)}; it must not be negative.")
         if not 0 <= self.warmup <= 1:

@@ -29,7 +29,8 @@ def build_order(data: Any, cfg: TrainConfig, rank: int, world_size: int) -> Glob
     """The order of map-style data (it has a length) or of a stream (it has not)."""
     cfg.share(world_size)
     if hasattr(data, "__len__"):
-        return GlobalOrder(len(data), cfg.batch_size, cfg.seed, rank, world_size)
+        lengths = data.lengths if cfg.bucket_window and hasattr(data, "lengths") else None
+        return GlobalOrder(len(data), cfg.batch_size, cfg.seed, rank, world_size, lengths, cfg.bucket_window)
     if cfg.steps == 0:
         raise ValueError("The training data is a stream of unknown length; say how long to train with train.steps.")
     return StreamOrder(data, cfg.batch_size, cfg.lanes, cfg.shuffle_window, cfg.seed, rank, world_size)

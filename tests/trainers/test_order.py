@@ -1,5 +1,6 @@
 """Rows of map-style data: the same for any number of processes and workers, resumable by arithmetic."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 from tests.trainers.toys import Rows, collate
 from trainers.config import TrainConfig
 from trainers.loader import batches, build_order
-from trainers.order import GlobalOrder, row_seeds
+from trainers.order import GlobalOrder, bucketed, permutation, row_seeds
 
 Steps = list[list[tuple[int, int]]]
 
@@ -99,3 +100,66 @@ def test_rows_and_views_do_not_depend_on_workers() -> None:
     for left, right in zip(alone[3:], resumed, strict=True):
         assert all(torch.equal(left[name], right[name]) for name in left)
     assert not any(torch.equal(left["x"], right["x"]) for left, right in zip(alone, other, strict=True))
+
+
+LENGTHS = np.random.default_rng(1).integers(1, 100, 50)
+Bucketed = partial(GlobalOrder, lengths=LENGTHS, window=3)
+
+
+def bucketed_by_each(rows: int, batch_size: int, seed: int, rank: int, world_size: int) -> GlobalOrder:
+    """The broken twin: each process makes buckets of its own."""
+    return GlobalOrder(rows, batch_size, seed + rank, rank, world_size, LENGTHS, 3)
+
+
+@pytest.mark.parametrize("world", [2, 4, 8])
+def test_buckets_are_the_same_on_any_number_of_processes(world: int) -> None:
+    alone = served(50, 8, 1, 0, 15, Bucketed)
+    assert served(50, 8, world, 0, 15, Bucketed) == alone
+    assert all(served(50, 8, world, start, 15, Bucketed) == alone[start:] for start in range(16))
+    assert alone != served(50, 8, 1, 0, 15)
+    assert served(50, 8, world, 0, 15, bucketed_by_each) != alone
+
+
+def test_buckets_serve_the_rows_of_the_epoch_with_their_seeds() -> None:
+    for epoch in range(3):
+        plain = [pair for step in served(50, 8, 1, 6 * epoch, 6 * epoch + 6) for pair in step]
+        found = [pair for step in served(50, 8, 1, 6 * epoch, 6 * epoch + 6, Bucketed) for pair in step]
+        assert sorted(found) == sorted(plain) and found != plain
+    assert served(50, 8, 1, 0, 6, Bucketed) != served(50, 8, 1, 6, 12, Bucketed)
+
+
+def test_a_bucket_holds_the_neighbours_in_length_of_its_window() -> None:
+    order = permutation(3, 0, 50)
+    windows = [set(order[:24].tolist()), set(order[24:48].tolist())]
+    batches = bucketed(order, LENGTHS, 8, 3, 3, 0).reshape(6, 8)
+    for batch in batches:
+        (window,) = [window for window in windows if set(batch.tolist()) <= window]
+        inside = np.sort(LENGTHS[batch])
+        others = LENGTHS[[row for row in window if row not in batch]]
+        assert not ((others > inside[0]) & (others < inside[-1])).any()
+    shortest = [int(LENGTHS[batch].min()) for batch in batches]
+    assert shortest != sorted(shortest)  # short rows do not all come first
+
+
+def test_processes_have_about_the_same_to_do() -> None:
+    lengths = np.arange(64)
+    (batch,) = bucketed(np.random.default_rng(0).permutation(64), lengths, 64, 1, 0, 0).reshape(1, 64)
+    for world in (2, 4, 8):
+        sums = [lengths[share].sum() for share in np.split(batch, world)]
+        assert max(sums) - min(sums) <= 64
+        sorted_sums = [share.sum() for share in np.split(lengths, world)]  # the broken twin: shares of a sorted batch
+        assert max(sorted_sums) - min(sorted_sums) > 200
+
+
+def test_lengths_matter_only_with_a_window() -> None:
+    data = Rows(50)
+    data.lengths = LENGTHS  # type: ignore[attr-defined]
+
+    def rows(data: Rows, window: int) -> list[list[int]]:
+        cfg = TrainConfig(batch_size=8, bucket_window=window)
+        return [ticket.rows for ticket in build_order(data, cfg, 0, 1).from_step(0, 6)]
+
+    assert rows(data, 0) == rows(Rows(50), 3) == rows(Rows(50), 0) != rows(data, 3)
+    assert TrainConfig(bucket_window=3).identity() != TrainConfig().identity()
+    with pytest.raises(ValueError, match="bucket_window is -1; it must not be negative"):
+        TrainConfig(bucket_window=-1)

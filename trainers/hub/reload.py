@@ -60,23 +60,28 @@ def run_model(model: torch.nn.Module, method: str, inputs: Mapping[str, torch.Te
     return {k: v for k, v in named.items() if isinstance(v, torch.Tensor) and v.is_floating_point()}
 
 
-def repeat_check(model: str, check: Path, classes: dict[str, str], method: str) -> dict[str, Any]:
-    """Load `model` (folder or Hub id), run it on the inputs in `check`, and compare the outputs.
+class Sentences(torch.nn.Module):
+    """A `SentenceTransformer` that takes its features by name, as the models of transformers do."""
 
-    Returns:
-        `missing`, `unexpected`, `mismatched`: names of keys. `outputs`: for each stored output the largest
-        absolute `difference` and the largest absolute `size` of an expected value; a difference of None
-        means that the output is absent, has another shape, or is not finite.
+    def __init__(self, model: str) -> None:
+        super().__init__()
+        self.model = importlib.import_module("sentence_transformers").SentenceTransformer(model, device="cpu")
+
+    def forward(self, **features: torch.Tensor) -> dict[str, torch.Tensor]:
+        """{"sentence_embedding": (n, d)} and what the modules before it gave."""
+        return dict(self.model(features))
+
+
+def load(model: str, classes: dict[str, str]) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """The model, and what loading it says of missing, unexpected and mismatched keys.
+
+    The root of a `SentenceTransformer` is a folder for `AutoModel`, which is the one that can say.
     """
     transformers = importlib.import_module("transformers")
-    with safe_open(check, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    inputs = {k.removeprefix("input/"): v for k, v in tensors.items() if k.startswith("input/")}
-    expected = {k.removeprefix("output/"): v for k, v in tensors.items() if k.startswith("output/")}
-
     # Only code that lies in the folder itself: the process is offline and cannot fetch any other.
     ships_code = any(Path(model).glob("*.py"))
-    loaded, info = getattr(transformers, classes["model"]).from_pretrained(
+    of_sentences = classes["model"] == "SentenceTransformer"
+    loaded, info = getattr(transformers, "AutoModel" if of_sentences else classes["model"]).from_pretrained(
         model,
         dtype=torch.float32,
         use_safetensors=True,
@@ -85,6 +90,23 @@ def repeat_check(model: str, check: Path, classes: dict[str, str], method: str) 
     )
     if "processor" in classes:
         getattr(transformers, classes["processor"]).from_pretrained(model, trust_remote_code=ships_code)
+    return (Sentences(model) if of_sentences else loaded), info
+
+
+def repeat_check(model: str, check: Path, classes: dict[str, str], method: str) -> dict[str, Any]:
+    """Load `model` (folder or Hub id), run it on the inputs in `check`, and compare the outputs.
+
+    Returns:
+        `missing`, `unexpected`, `mismatched`: names of keys. `outputs`: for each stored output the largest
+        absolute `difference` and the largest absolute `size` of an expected value; a difference of None
+        means that the output is absent, has another shape, or is not finite.
+    """
+    with safe_open(check, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    inputs = {k.removeprefix("input/"): v for k, v in tensors.items() if k.startswith("input/")}
+    expected = {k.removeprefix("output/"): v for k, v in tensors.items() if k.startswith("output/")}
+
+    loaded, info = load(model, classes)
     actual = run_model(loaded.eval(), method, inputs)
 
     outputs = {}
