@@ -1,4 +1,5 @@
-"""Cross-entropy of tokens to be predicted: masked ones (BERT, arXiv 1810.04805) and next ones (GPT).
+"""Cross-entropy of tokens to be predicted: masked ones (BERT, arXiv 1810.04805), next ones (GPT), and replaced ones
+(ELECTRA, arXiv 2003.10555).
 
 Every function returns (sum, count), for the mean must be taken over all tokens of the whole step: on several processes,
 or over accumulated micro-batches, the mean of means weighs a token by how few others happened to be beside it. Labels
@@ -82,6 +83,25 @@ def _summed_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(logits, targets, reduction="sum")
 
 
+def replaced_tokens(scores: Tensor, replaced: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+    """Binary cross-entropy of telling replaced tokens from original ones (ELECTRA, arXiv 2003.10555).
+
+    Args:
+        scores: (n, t), above 0 for replaced.
+        replaced: (n, t) bool.
+        real: (n, t) bool, false at padding, which is not asked about.
+
+    Returns:
+        Sum and count, as `masked_cross_entropy`.
+    """
+    return _summed_binary(scores[real], replaced[real]), real.sum()
+
+
+@full_precision
+def _summed_binary(scores: Tensor, replaced: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(scores, replaced.to(scores.dtype), reduction="sum")
+
+
 def linear_cross_entropy(
     hidden: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | None = None, *, chunk: int = 512
 ) -> tuple[Tensor, Tensor]:
@@ -136,18 +156,22 @@ class _LinearCrossEntropy(torch.autograd.Function):
             for start in range(0, len(hidden), chunk):
                 rows, target = hidden[start : start + chunk], targets[start : start + chunk]
                 logits = F.linear(rows, weight, bias).to(wide)  # (chunk, c)
-                lse = logits.logsumexp(dim=1, keepdim=True)
-                total += (lse - logits.gather(1, target[:, None])).sum()
+                own, top = logits.gather(1, target[:, None]), logits.amax(dim=1, keepdim=True)
+                # In place, and each exponential once: a chunk of 50,000 logits a row is far larger than any cache.
+                p = logits.sub_(top).exp_()
+                z = p.sum(dim=1, keepdim=True)
+                total += (top + z.log() - own).sum()
                 if not any(wanted):
                     continue
-                p = logits.sub_(lse).exp_()
-                p.scatter_add_(1, target[:, None], p.new_full((len(target), 1), -1.0))
+                p.div_(z).scatter_add_(1, target[:, None], p.new_full((len(target), 1), -1.0))
                 if bias_grad is not None:
                     bias_grad += p.sum(dim=0)
                 p = p.to(hidden.dtype)
                 if hidden_grad is not None:
                     torch.mm(p, weight, out=hidden_grad[start : start + chunk])
-                if weight_grad is not None:
+                if weight_grad is not None and weight_grad.dtype == p.dtype:
+                    weight_grad.addmm_(p.T, rows)
+                elif weight_grad is not None:
                     weight_grad += p.T @ rows
         ctx.grads = hidden_grad, weight_grad, bias_grad
         ctx.dtypes = hidden.dtype, weight.dtype, None if bias is None else bias.dtype

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from objectives import contrastive, metric_learning, predictive, tiled
+from objectives import contrastive, metric_learning, mutual_information, predictive, tiled
 from objectives.gather import gather, rank, world_size
 from tests.world import run_in_world
 
@@ -124,10 +124,23 @@ def masked_tokens(m: Model, b: Batch) -> Tensor:
     return total * world_size() / gather(count[None]).sum()
 
 
+def replaced_tokens(m: Model, b: Batch) -> Tensor:
+    scores = m.head(m.one(b["x"]))  # (n, c)
+    tokens = b["tokens"][:, None]
+    total, count = predictive.replaced_tokens(scores, (tokens == 1).expand_as(scores), (tokens >= 0).expand_as(scores))
+    return total * world_size() / gather(count[None]).sum()
+
+
 def linear_tokens(m: Model, b: Batch) -> Tensor:
     hidden, head = m.one(b["x"]), m.head
     total, count = predictive.linear_cross_entropy(hidden, head.weight, b["tokens"], head.bias, chunk=3)
     return total * world_size() / gather(count[None]).sum()
+
+
+def jensen_shannon(m: Model, b: Batch) -> Tensor:
+    x, y = m.views(b)
+    parts, mask = torch.stack([x, m.one(b["z"])], 1), torch.stack([b["labels"] >= 0, b["labels"] > 0], 1)
+    return mutual_information.jensen_shannon(parts, y, mask, all_whole=gather(y), offset=start(x))
 
 
 LOSSES: dict[str, Loss] = {
@@ -147,8 +160,10 @@ LOSSES: dict[str, Loss] = {
         on_sphere(m, b), gather(b["labels"]), m.temperature()
     ),
     "nce": nce,
+    "jensen_shannon": jensen_shannon,
     "masked_cross_entropy": masked_tokens,
     "linear_cross_entropy": linear_tokens,
+    "replaced_tokens": replaced_tokens,
     "tiled info_nce": partial(info_nce, module=tiled),
     "tiled clip, all gathered": partial(clip_whole, module=tiled),
     "tiled clip, local queries": partial(clip_local, module=tiled),

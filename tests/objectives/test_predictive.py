@@ -46,6 +46,17 @@ def test_next_token_labels() -> None:
     assert tokens.tolist() == [[5, 6, -100, 8, 9]]
 
 
+def test_replaced_tokens_equal_the_loop() -> None:
+    scores, replaced, real = LOGITS.view(N, T, C)[..., 0], TOKENS > 3, MASK.bool()
+    total, count = predictive.replaced_tokens(scores, replaced, real)
+    slow_total, slow_count = reference.replaced_tokens(scores.tolist(), replaced.tolist(), real.tolist())
+    assert close(total, slow_total) and count.item() == slow_count == 5 + 3 + 3 and count.dtype == torch.long
+    for wrong in (replaced, ~replaced), (~replaced, real), (replaced, torch.ones_like(real)):
+        assert not close(predictive.replaced_tokens(scores, *wrong)[0], slow_total)
+    undecided, count = predictive.replaced_tokens(torch.zeros(N, T), replaced, real)
+    assert abs(undecided.item() / count.item() - math.log(2)) < 1e-6
+
+
 def test_known_value() -> None:
     total, count = predictive.masked_cross_entropy(torch.zeros(N, T, C), TOKENS)
     assert abs(total.item() / count.item() - math.log(C)) < 1e-6

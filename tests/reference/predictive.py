@@ -25,6 +25,17 @@ def next_token(logits: list[Rows], tokens: list[list[int]], mask: list[list[int]
     return total, count
 
 
+def replaced_tokens(scores: Rows, replaced: list[list[bool]], real: list[list[bool]]) -> tuple[float, int]:
+    total, count = 0.0, 0
+    for i in range(len(scores)):
+        for t in range(len(scores[i])):
+            if real[i][t]:
+                p = 1 / (1 + exp(-scores[i][t]))
+                total -= log(p if replaced[i][t] else 1 - p)
+                count += 1
+    return total, count
+
+
 def unit(row: list[float]) -> list[float]:
     return [x / sqrt(dot(row, row)) for x in row]
 
