@@ -71,12 +71,13 @@ def similarity_matrix(
     captions: Sequence[str] | None = None,
     title: str = "",
     credit: str = "",
+    across: str = "image",
 ) -> None:
     """Draw the cosines of n held-out pairs, (n, n): row i is caption i, column j is image j.
 
-    Up to 16 pairs stand with their captions at the left, images (h, w, 3) uint8 on top and the number in
-    each cell; more are a plain heat map. Raises ValueError when `similarity` is not square or the lengths
-    differ.
+    Up to 16 pairs stand with their captions at the left, images (h, w, 3) uint8 on top and the number in each cell;
+    more are a plain heat map. `across` says what the columns are where no image shows it. Raises ValueError when
+    `similarity` is not square or the lengths differ.
     """
     values = matrix(similarity, "similarity")
     n = len(values)
@@ -87,13 +88,15 @@ def similarity_matrix(
             raise ValueError(f"similarity_matrix: {len(given)} {name} for {n} pairs; pass one per pair.")
     small = n <= WITH_PICTURES
     side = max(3.2, 0.55 * n) if small else 5.5
-    drawing = figure(side + (3.5 if small and captions is not None else 1.6), side + 1)
+    # Without images on top the cells grow to the full height, and what is left beside them shrinks.
+    beside = 1.6 if captions is None or not small else 3.5 if images is not None else 4.2
+    drawing = figure(side + beside, side + 1)
     axes = drawing.add_subplot()
     drawn = axes.imshow(values, cmap="viridis", interpolation="nearest" if n <= 500 else "auto")
     drawing.colorbar(drawn, ax=axes, shrink=0.7, label="cosine")
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_xlabel("image" if images is None or not small else "")
+    axes.set_xlabel(across if images is None or not small else "")
     axes.set_ylabel("caption" if captions is None or not small else "")
     if small:
         _write_cells(axes, values)

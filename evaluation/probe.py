@@ -35,10 +35,19 @@ def linear_probe(
     Raises ValueError for NaN or infinity, empty sets, lengths or widths that disagree, or a single class in
     train.
     """
+    test = matrix(test_x, "test_x")
+    wanted = column(test_y, len(test), "test_y")
+    predicted, c = probe_predictions(train_x, train_y, test, seed, strengths)
+    return {**accuracies(predicted == wanted, wanted), "c": c}
+
+
+def probe_predictions(
+    train_x: ArrayLike, train_y: ArrayLike, test_x: ArrayLike, seed: int = 0, strengths: Sequence[float] = STRENGTHS
+) -> tuple[NDArray[np.generic], float]:
+    """What `linear_probe` says of the test rows, (m,) of the classes in train_y, and the C that it chose."""
     train, test = matrix(train_x, "train_x"), matrix(test_x, "test_x")
     same_width(train, test, "train_x and test_x")
     classes, codes = np.unique(column(train_y, len(train), "train_y"), return_inverse=True)
-    wanted = column(test_y, len(test), "test_y")
     if len(classes) < 2:
         raise ValueError(f"linear_probe: train holds only class {classes[0]}; a probe needs two or more.")
 
@@ -50,8 +59,7 @@ def linear_probe(
 
     scaler = StandardScaler().fit(train)
     model = _fit(LogisticRegression(C=c, max_iter=500), scaler.transform(train), codes)
-    predicted = classes[model.predict(scaler.transform(test))]  # (m,)
-    return {**accuracies(predicted == wanted, wanted), "c": float(c)}
+    return classes[model.predict(scaler.transform(test))], float(c)  # (m,)
 
 
 def validation_rows(codes: Codes, seed: int) -> Bools:
