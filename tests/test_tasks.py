@@ -26,6 +26,16 @@ from modalities.image_text.towers import ModelConfig, build_processor, build_tow
 from modalities.supervised import Supervised
 from modalities.task import Batch, Task
 from tests.image_text.files import TINY
+from tests.text import (
+    examples_bert,
+    examples_code_text,
+    examples_electra,
+    examples_fine_tuning,
+    examples_gpt,
+    examples_neighbours,
+    examples_sentences,
+    examples_words,
+)
 from tests.vision import examples_colour, examples_masked, examples_pixels, examples_relations, examples_supervised
 from tests.world import run_in_world
 from trainers import checkpoint
@@ -72,6 +82,14 @@ EXAMPLES: dict[str, tuple[type[Task], Callable[[], tuple[Task, Batch]]]] = {
     **examples_colour.EXAMPLES,
     **examples_masked.EXAMPLES,
     **examples_supervised.EXAMPLES,
+    **examples_words.EXAMPLES,
+    **examples_gpt.EXAMPLES,
+    **examples_bert.EXAMPLES,
+    **examples_electra.EXAMPLES,
+    **examples_sentences.EXAMPLES,
+    **examples_neighbours.EXAMPLES,
+    **examples_code_text.EXAMPLES,
+    **examples_fine_tuning.EXAMPLES,
 }
 COUPLED = [name for name, (kind, _) in EXAMPLES.items() if kind.coupled]
 

@@ -1,0 +1,146 @@
+"""The Transformers that every text method shares: stock classes, built from a tokenizer and a shape, or loaded."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+Family = Literal["bert", "albert", "roberta", "modernbert", "electra", "gpt2", "llama"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Shape of the encoder, or where to take it from."""
+
+    family: Family = "bert"
+    """bert (1810.04805), albert (1909.11942), roberta (1907.11692), modernbert (2412.13663), electra (2003.10555), gpt2
+    or llama (2302.13971)."""
+    width: int = 128
+    """Width of a token."""
+    layers: int = 4
+    """Transformer layers."""
+    heads: int = 4
+    """Attention heads."""
+    feed_forward: int = 512
+    """Width inside a layer's feed-forward part."""
+    length: int = 128
+    """Tokens that the model reads at once."""
+    dropout: float = 0.1
+    """Of hidden states and attention; small data wants some, a large corpus none."""
+    start_from: str = ""
+    """Start from this checkpoint (folder or Hub id) and its tokenizer instead; its shape then counts, not the above."""
+
+    def __post_init__(self) -> None:
+        for name in ("width", "layers", "heads", "feed_forward", "length"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"model.{name} {getattr(self, name)} must be at least 1.")
+        if self.width % self.heads:
+            raise ValueError(f"model.width {self.width} is not a multiple of model.heads {self.heads}.")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"model.dropout is {self.dropout}; it must be at least 0 and below 1.")
+
+
+def build_config(cfg: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> PretrainedConfig:
+    """The stock configuration of `cfg`'s shape, with the vocabulary and special tokens of `tokenizer`."""
+    names = {
+        "gpt2": ("resid_pdrop", "embd_pdrop", "attn_pdrop"),
+        "llama": ("attention_dropout",),
+        "modernbert": ("attention_dropout", "embedding_dropout", "mlp_dropout"),
+    }.get(cfg.family, ("hidden_dropout_prob", "attention_probs_dropout_prob"))
+    shape: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": cfg.width,
+        "num_hidden_layers": cfg.layers,
+        "num_attention_heads": cfg.heads,
+        # RoBERTa counts positions from the padding token's number on.
+        "max_position_embeddings": cfg.length + (tokenizer.pad_token_id + 1 if cfg.family == "roberta" else 0),
+        **dict.fromkeys(names, cfg.dropout),
+        **{
+            f"{name}_token_id": getattr(tokenizer, f"{name}_token_id")
+            for name in ("pad", "bos", "eos", "cls", "sep")
+            if cfg.family in ("modernbert", "gpt2", "llama") or name == "pad"
+        },
+    }
+    shape["n_inner" if cfg.family == "gpt2" else "intermediate_size"] = cfg.feed_forward
+    if cfg.family == "llama":
+        # Tied as in GPT-2 and the small ones of Llama 3.2: most weights of a small model would be its vocabulary's.
+        shape |= {"num_key_value_heads": cfg.heads, "tie_word_embeddings": True}
+    if cfg.family in ("albert", "electra"):
+        shape["embedding_size"] = cfg.width
+    if cfg.family == "albert":
+        shape["classifier_dropout_prob"] = cfg.dropout
+    return AutoConfig.for_model(cfg.family, **shape)
+
+
+def build_model(
+    cfg: ModelConfig, tokenizer: PreTrainedTokenizerBase, auto: Any = AutoModel, **options: Any
+) -> PreTrainedModel:
+    """A stock model in fp32: `auto` is AutoModel, AutoModelForMaskedLM, AutoModelForCausalLM ... New weights come from
+    torch's global generator. options: of the configuration, such as the number of labels."""
+    if cfg.start_from:
+        model = _load(cfg, tokenizer, auto, options)
+    else:
+        config = build_config(cfg, tokenizer)
+        config.update(options)
+        model = auto.from_config(config, dtype=torch.float32)
+    pooler = getattr(model.base_model, "pooler", None)
+    if auto is AutoModel and isinstance(pooler, nn.Module):
+        # Features are means over tokens; a weight that no loss reaches would stop DistributedDataParallel.
+        pooler.requires_grad_(False)
+    return model
+
+
+def _load(cfg: ModelConfig, tokenizer: PreTrainedTokenizerBase, auto: Any, options: dict[str, Any]) -> PreTrainedModel:
+    try:
+        model: PreTrainedModel = auto.from_pretrained(cfg.start_from, dtype=torch.float32, **options).train()
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"model.start_from {cfg.start_from!r} cannot be loaded: {reason}") from error
+    embeddings: Any = model.get_input_embeddings()
+    vocabulary: int = embeddings.num_embeddings
+    if len(tokenizer) > vocabulary:
+        raise ValueError(
+            f"The tokenizer has {len(tokenizer)} tokens, but model.start_from {cfg.start_from!r} knows {vocabulary}; "
+            "take the tokenizer of the checkpoint (tokenizer.start_from)."
+        )
+    longest = longest_text(model.config)
+    if cfg.length > longest:
+        raise ValueError(
+            f"model.length {cfg.length} is more than the {longest} tokens that model.start_from {cfg.start_from!r} "
+            "reads at once; lower it."
+        )
+    return model
+
+
+def longest_text(config: PretrainedConfig) -> int:
+    """Tokens that a model of this configuration reads at once."""
+    places: int = config.max_position_embeddings
+    of_padding = config.model_type in ("roberta", "xlm-roberta", "camembert")
+    return places - config.pad_token_id - 1 if of_padding else places
+
+
+def masked_lm_head(model: PreTrainedModel) -> Callable[[Tensor], Tensor]:
+    """What turns hidden states (k, d) into scores of the vocabulary (k, c), of a masked language model: the transform
+    and the projection, so that both can be had at chosen positions only."""
+    parts = {
+        "bert": "cls.predictions",
+        "roberta": "lm_head",
+        "albert": "predictions",
+        "modernbert": "head decoder",
+        "electra": "generator_predictions generator_lm_head",
+    }
+    kind = model.config.model_type
+    if kind not in parts:
+        raise ValueError(
+            f"A model of family {kind} is no masked language model here; choose one of {', '.join(parts)}."
+        )
+    return nn.Sequential(*(model.get_submodule(name) for name in parts[kind].split()))
+
+
+def mean_pooled(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the tokens that are not padding: hidden (n, t, d), mask (n, t) -> (n, d)."""
+    weights = mask.to(hidden.dtype).unsqueeze(-1)  # (n, t, 1)
+    return (hidden * weights).sum(1) / weights.sum(1).clamp_min(1)
