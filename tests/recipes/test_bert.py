@@ -105,6 +105,6 @@ def test_scores_by_hand() -> None:
 
 
 def test_presets() -> None:
-    assert read_options(bert.PRESETS, "", []) == bert.PRESETS["bert"]
+    assert read_options(bert.PRESETS, "", []) == bert.PRESETS["modernbert"]
     assert read_options(bert.PRESETS, "", ["span"]).masks.unit == "span"
     assert read_options(bert.PRESETS, "", ["paper", "--data.source", "x"]).model.layers == 12
