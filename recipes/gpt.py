@@ -48,12 +48,12 @@ class Config:
     tokenizer: TokenizerConfig = field(default_factory=lambda: TokenizerConfig(kind="bpe", vocabulary=1024))
     model: ModelConfig = field(
         default_factory=lambda: ModelConfig(
-            family="gpt2", width=96, layers=3, heads=3, feed_forward=384, length=128, dropout=0.0
+            family="gpt2", width=96, layers=3, heads=3, feed_forward=384, length=128, dropout=0.05
         )
     )
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            out=Path("runs/gpt"), batch_size=4, epochs=4, lr=4e-3, save_every=1000, evaluate_every=500
+            out=Path("runs/gpt"), batch_size=4, epochs=6, lr=4e-3, save_every=1000, evaluate_every=500
         )
     )
     eval: EvalConfig = field(default_factory=EvalConfig)
@@ -64,8 +64,8 @@ class Config:
 GPT2 = Config()
 LLAMA = replace(
     GPT2,
-    model=replace(GPT2.model, family="llama", feed_forward=288),
-    train=replace(GPT2.train, out=Path("runs/llama")),
+    model=replace(GPT2.model, family="llama", feed_forward=288, dropout=0.1),
+    train=replace(GPT2.train, out=Path("runs/llama"), epochs=8),
 )
 PAPER = Config(
     data=DataConfig(source="", stream=True, test_split="test"),
