@@ -38,14 +38,14 @@ from trainers.publish import publish
 class Config:
     """Options of the ELECTRA recipe."""
 
-    data: DataConfig = field(default_factory=lambda: DataConfig(source="wikipedia,lee,bible"))
-    tokenizer: TokenizerConfig = field(default_factory=lambda: TokenizerConfig(vocabulary=4000))
-    model: ModelConfig = field(default_factory=lambda: ModelConfig(family="electra", length=64, dropout=0.0))
+    data: DataConfig = field(default_factory=lambda: DataConfig(source="bible"))
+    tokenizer: TokenizerConfig = field(default_factory=lambda: TokenizerConfig(vocabulary=2000))
+    model: ModelConfig = field(default_factory=lambda: ModelConfig(family="electra", length=24, dropout=0.0))
     masks: MaskConfig = RELEASED
     electra: ElectraConfig = field(default_factory=lambda: ElectraConfig(narrower=2))
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            out=Path("runs/electra"), batch_size=16, steps=1200, lr=1.5e-3, weight_decay=0.01, evaluate_every=200
+            out=Path("runs/electra"), batch_size=48, steps=3000, lr=8e-4, weight_decay=0.01, evaluate_every=300
         )
     )
     eval: EvalConfig = field(default_factory=EvalConfig)
