@@ -7,9 +7,10 @@ The plain form is that of the usual training scripts: 32 texts padded to the lon
 over the whole vocabulary by the stock class's `labels=`. Ours scores hidden positions only, of packed rows (documents
 kept apart by the attention mask) or of batches of like length. Each measurement is a fresh process, the two forms
 taking turns, over the same texts, so the ratio of CPU seconds is that of useful tokens per CPU second. Tokenizing and
-masking are done before the clock starts, for both. The two must first give the same loss and gradients on the same
-batch in double precision, or nothing is timed. `base` has two layers of BERT-base's width, not twelve, for the sake of
-time and memory: the vocabulary then weighs more than in the whole model.
+masking are done before the clock starts, for both. First the same hidden tokens, laid padded and packed, must give the
+plain form, ours and ours packed the same loss and gradients in double precision, or nothing is timed. `base` has two
+layers of BERT-base's width, not twelve, for the sake of time and memory: the vocabulary then weighs more than in the
+whole model.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from modalities.text.bert import Bert
 from modalities.text.masking import MaskConfig, MaskedCollate
 from modalities.text.packing import PackedRow, pack
 from modalities.text.tokenizer import TokenizerConfig, build_tokenizer
+from objectives.predictive import IGNORE
 
 LENGTH, VOCABULARY = 256, 30_000
 SHAPES = {
@@ -99,18 +101,39 @@ def loss_of(form: str, task: Bert) -> Callable[[dict[str, Tensor]], Tensor]:
     return lambda batch: task(batch)["loss"]
 
 
+def unpacked(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The documents of packed rows, each in a row of its own, with the masks that it has."""
+    kept = [row == number for row in batch["segments"] for number in range(1, int(row.max()) + 1)]
+    rows = [place for place, row in enumerate(batch["segments"]) for _ in range(int(row.max()))]
+
+    def padded(values: Tensor, fill: int) -> Tensor:
+        parts = [values[row][own] for row, own in zip(rows, kept, strict=True)]
+        return torch.nn.utils.rnn.pad_sequence(parts, batch_first=True, padding_value=fill)
+
+    return {
+        "input_ids": padded(batch["input_ids"], tokenizer().pad_token_id),
+        "labels": padded(batch["labels"], IGNORE),
+        "attention_mask": padded(torch.ones_like(batch["segments"]), 0),
+    }
+
+
 def gate() -> float:
-    """The largest difference between the two losses and their gradients on the same batch, relative to the largest
-    entry. (The gradient of a key's bias is zero but for rounding, so no tensor can be its own measure.)"""
+    """The largest difference between the plain form's summed loss and its gradients and those of ours, on the padded
+    batch and on the packed one, relative to the largest entry of the gradients. (The gradient of a key's bias is zero
+    but for rounding, so no tensor can be its own measure.)"""
     task = build("tiny").double()
-    batch = batches("plain", texts(4))[0]
+    packed = batches("packed", texts(8))[0]
+    padded = unpacked(packed)
+    assert len(padded["labels"]) > len(packed["labels"]), "no row holds two documents"
+    assert (padded["labels"] != IGNORE).sum() == (packed["labels"] != IGNORE).sum()
     found = []
-    for form in ("plain", "ours"):
-        value = loss_of(form, task)(batch)
+    for form, batch in (("plain", padded), ("ours", padded), ("ours", packed)):
+        value = loss_of(form, task)(batch) * (batch["labels"] != IGNORE).sum()
         found.append([value.detach(), *torch.autograd.grad(value, list(task.parameters()))])
-    pairs = zip(*found, strict=True)
-    largest = max(theirs.abs().max().item() for theirs in found[0][1:])
-    return float(max((ours - theirs).abs().max().item() for ours, theirs in pairs) / largest)
+    plain, *ours = found
+    largest = max(entry.abs().max().item() for entry in plain[1:])
+    pairs = [pair for form in ours for pair in zip(form, plain, strict=True)]
+    return float(max((one - other).abs().max().item() for one, other in pairs) / largest)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from evaluation.arrays import Codes, Floats, row_chunks
 from evaluation.ties import TIE
-from evaluation.word_vectors import WordVectors
+from evaluation.word_vectors import NamedVectors
 
 Question = tuple[str, str, str, str]
 
@@ -19,7 +19,7 @@ _EPSILON = 1e-3  # keeps 3CosMul from dividing by zero, as Levy and Goldberg set
 
 
 def analogy_accuracy(
-    vectors: WordVectors, sections: Mapping[str, Sequence[Question]], method: Literal["add", "mul"] = "add"
+    vectors: NamedVectors, sections: Mapping[str, Sequence[Question]], method: Literal["add", "mul"] = "add"
 ) -> dict[str, dict[str, float]]:
     """Accuracy, coverage (share of questions whose four words all have vectors) and number of questions asked, by
     section and for "semantic", "syntactic" (sections whose names start with "gram") and "total".

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from evaluation.correlation import pearson, spearman
-from evaluation.word_vectors import WordVectors
+from evaluation.word_vectors import NamedVectors
 
 
-def word_similarity(vectors: WordVectors, pairs: Sequence[tuple[str, str, float]]) -> dict[str, float]:
+def word_similarity(vectors: NamedVectors, pairs: Sequence[tuple[str, str, float]]) -> dict[str, float]:
     """Spearman and Pearson correlation over the pairs whose words both have vectors; coverage, the share of pairs that
     these are; and their number. nan where fewer than two are left: a number without its coverage means nothing.
 

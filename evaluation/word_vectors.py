@@ -10,7 +10,7 @@ from evaluation.arrays import Floats, matrix, unit_rows
 
 
 @dataclass(frozen=True)
-class WordVectors:
+class NamedVectors:
     """Unit vectors of different words. With `fold`, words that differ only in case are one: the first of them, which is
     the most frequent where words are sorted by frequency."""
 
@@ -21,7 +21,7 @@ class WordVectors:
     place: dict[str, int] = field(repr=False)
 
     @classmethod
-    def of(cls, vectors: ArrayLike, words: Sequence[str], fold: bool = True) -> "WordVectors":
+    def of(cls, vectors: ArrayLike, words: Sequence[str], fold: bool = True) -> "NamedVectors":
         """vectors (c, d), words (c). Raises ValueError where they do not fit each other."""
         array = matrix(vectors, "word vectors")
         if len(array) != len(words):
@@ -38,7 +38,7 @@ class WordVectors:
         return self.place.get(word.casefold() if self.fold else word)
 
 
-def nearest(vectors: WordVectors, word: str, k: int = 10) -> list[tuple[str, float]]:
+def nearest(vectors: NamedVectors, word: str, k: int = 10) -> list[tuple[str, float]]:
     """The k other words of the highest cosine, and that cosine, best first. Raises ValueError for an unknown word."""
     place = vectors.find(word)
     if place is None:

@@ -39,17 +39,27 @@ def uniform_on_device(seeds: Tensor, count: int, stream: int = 0) -> Tensor:
     every device; with stream 0 the numbers are those of `uniform` cut to 24 bits. Different streams are unrelated, so
     that two views or two uses of one row do not share their numbers.
     """
-    assert seeds.ndim == 1 and seeds.dtype == torch.int64, f"seeds must be int64 (n,), got {seeds.dtype} {seeds.shape}"
-    if stream:
-        seeds = _mix_tensor(seeds + _signed(int(mix(np.array([stream], dtype=np.uint64))[0])))
-    counters = torch.arange(count, device=seeds.device) * _signed(int(_GOLDEN))  # (count,), wraps around as uint64 does
-    bits = _mix_tensor(_mix_tensor(seeds)[:, None] + counters)  # (n, count)
-    return _shift(bits, 40).float() * 2.0**-24  # 24 bits are all that fp32 holds, and never round up to 1
+    # 24 bits are all that fp32 holds, and never round up to 1
+    return _shift(_bits(seeds, count, stream), 40).float() * 2.0**-24
+
+
+def integers_on_device(seeds: Tensor, count: int, stream: int = 0) -> Tensor:
+    """As `uniform_on_device`, but (n, count) int64 in [0, 2**53): for choices of probability below 2**-24."""
+    return _shift(_bits(seeds, count, stream), 11)
 
 
 def as_signed(seeds: npt.NDArray[np.uint64]) -> Tensor:
     """Seeds as torch holds them: the same 64 bits, (n,) int64."""
     return torch.from_numpy(np.ascontiguousarray(seeds, dtype=np.uint64).view(np.int64).copy())
+
+
+def _bits(seeds: Tensor, count: int, stream: int) -> Tensor:
+    """All 64 of each draw, (n, count) int64."""
+    assert seeds.ndim == 1 and seeds.dtype == torch.int64, f"seeds must be int64 (n,), got {seeds.dtype} {seeds.shape}"
+    if stream:
+        seeds = _mix_tensor(seeds + _signed(int(mix(np.array([stream], dtype=np.uint64))[0])))
+    counters = torch.arange(count, device=seeds.device) * _signed(int(_GOLDEN))  # (count,), wraps around as uint64 does
+    return _mix_tensor(_mix_tensor(seeds)[:, None] + counters)
 
 
 def _mix_tensor(x: Tensor) -> Tensor:

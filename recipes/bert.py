@@ -10,6 +10,7 @@ still near the frequencies of tokens when it had found a third of the hidden one
 """
 
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from math import log
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,10 @@ from modalities.text.sentence_pairs import PairsCollate, Segments, cut
 from modalities.text.sources import load
 from modalities.text.tokenizer import TokenizerConfig, build_tokenizer
 from recipes.bert_card import draw_pictures, write_bert_card
-from recipes.bert_measure import hidden_tokens, pair_accuracy, unigram
+from recipes.bert_measure import explain_hidden, hidden_tokens, pair_accuracy, unigram
 from recipes.run import Run, launch
 from recipes.text_baselines import before_training, classic, supervised
-from recipes.text_measure import COLUMNS, EvalConfig, explain, measure, prepare, without
+from recipes.text_measure import COLUMNS, EvalConfig, as_read, explain, measure, prepare, without
 from trainers.config import TrainConfig
 from trainers.folder import digest
 from trainers.hub.check import write_check
@@ -109,16 +110,22 @@ def main(config: Config) -> None:
     if not isinstance(data.train, Rows):
         raise ValueError("data.stream is set, but this recipe packs rows at hand; drop it.")
     barred = probes.topics.held_out if probes.topics else frozenset()
-    texts = [row[0] for row in without(data.train, barred).texts]
-    test = [row[0] for row in data.test.texts]
+    # Every text of a row is a document.
+    texts = list(chain.from_iterable(without(data.train, barred).texts))
+    test = list(chain.from_iterable(data.test.texts))
+    if not any(text.strip() for text in test):
+        raise ValueError("There is no held-out text to hide tokens of; raise data.held_out, or name a data.test_split.")
     options = replace(config.tokenizer, start_from=config.tokenizer.start_from or config.model.start_from)
     tokenizer = build_tokenizer(options, texts, length)
+    probes = as_read(probes, tokenizer)
     packed, held_out = pack(texts, tokenizer, length), pack(test, tokenizer, length)
     rows: Packed | Segments = packed
     collate: MaskedCollate | PairsCollate = MaskedCollate(tokenizer, config.masks)
     if config.pairs != "none":
         rows = segments = cut(texts, tokenizer, length)
         collate = PairsCollate(segments, tokenizer, config.masks, config.pairs)
+        pairs = cut(test, tokenizer, length)  # too short for pairs is better said before training
+        run.say(f"Too short for pairs: {segments.alone:,} documents, and {pairs.alone:,} held-out ones")
     run.say(f"{len(rows):,} rows of {length} tokens from {len(texts):,} documents, {packed.tokens:,} tokens in all")
     set_seed(config.train.seed)
     task = Bert(config.model, tokenizer, config.pairs)
@@ -144,7 +151,6 @@ def main(config: Config) -> None:
     found, chosen = measure(task.export(), tokenizer, probes)
     found |= hidden_tokens(task, held_out)
     if config.pairs != "none":
-        pairs = cut(test, tokenizer, length)
         found |= pair_accuracy(task, pairs, PairsCollate(pairs, tokenizer, config.masks, config.pairs))
     counted = unigram(packed, held_out, len(tokenizer))
     others, layers = before_training(
@@ -156,7 +162,7 @@ def main(config: Config) -> None:
         run.accelerator.device,
     )
     others += [Row("token frequencies", dict(counted)), *(classic(probes) if config.eval.classic else [])]
-    note = explain(probes, {"this run": chosen, **layers})
+    note = f"{explain_hidden(found)} {explain(probes, {'this run': chosen, **layers})}".strip()
     table = run.report([*others, Row("this run", dict(found)), *bound], COLUMNS, "this run", note)
     pictures = draw_pictures(run.out, task, data, length, log(counted["held_out_perplexity"]))
     write_bert_card(run, task, data, probes, f"{table}\n\n{note}", found, length, pictures)

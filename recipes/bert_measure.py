@@ -58,6 +58,14 @@ def unigram(train: Packed, held_out: Packed, vocabulary: int) -> dict[str, float
     return _scores(int((seen == counts.argmax()).sum()), float(losses.sum()), len(seen))
 
 
+def explain_hidden(scores: dict[str, float]) -> str:
+    """What the columns of hidden tokens and of pairs mean, in words."""
+    words = "Hidden tokens: accuracy where 15 % of the held-out tokens are hidden, and the perplexity of these."
+    if "pairs" in scores:
+        words += " Pairs: accuracy of telling whether two segments of held-out text stand as they stood, as half do."
+    return words
+
+
 def _scores(right: int, total: float, count: int) -> dict[str, float]:
     share = 1 / max(1, count)
     return {"held_out_accuracy": right * share, "held_out_perplexity": math.exp(min(700.0, total * share))}

@@ -51,7 +51,7 @@ class Config:
 
     def __post_init__(self) -> None:
         longest = max(self.task.query_length, self.task.code_length)
-        if longest > self.model.length and not self.model.start_from:
+        if longest > self.model.length:
             raise ValueError(f"model.length {self.model.length} is too short for texts of {longest} tokens; raise it.")
 
 
@@ -114,9 +114,10 @@ def main(config: Config) -> None:
     ours = Row("this run", dict(measure(encode, data.test)))
     others = before_training(data, config.model, collate, config.eval, run.accelerator.device)
     others += classic(data, tokenizer, config.eval)
-    table = run.report([*others, ours], COLUMNS, ours.name, explain(data))
+    note = explain(data, config.task, config.eval)
+    table = run.report([*others, ours], COLUMNS, ours.name, note)
     pictures = draw_pictures(run.out, chance=log(config.train.batch_size))
-    write_card(run, task, data, encode, f"{table}\n\n{explain(data)}", ours.metrics, pictures)
+    write_card(run, task, data, encode, f"{table}\n\n{note}", ours.metrics, pictures)
     run.say(f"Saved {run.out / 'model'} for SentenceTransformer and AutoModel; picture and card beside it.")
     if config.publish:
         publish(run.out, config.publish)

@@ -14,7 +14,7 @@ from evaluation.mrr import reciprocal_ranks
 from evaluation.report import Column, Row
 from evaluation.retrieval import recall
 from modalities.text.backbones import ModelConfig, build_model
-from modalities.text.code_text import CodeText, CodeTextCollate, without_name
+from modalities.text.code_text import CodeText, CodeTextCollate, CodeTextConfig, without_name
 from modalities.text.rows import Rows, TextSet
 
 Floats = NDArray[np.float32]
@@ -44,6 +44,10 @@ class EvalConfig:
     """Random initialisations to compare with; 0 for none."""
     classic: bool = True
     """Compare with TF-IDF of the same tokens."""
+
+    def __post_init__(self) -> None:
+        if self.seeds < 0:
+            raise ValueError(f"eval.seeds is {self.seeds}; it must not be negative.")
 
 
 def pools(count: int) -> list[NDArray[np.int64]]:
@@ -121,13 +125,18 @@ def classic(data: TextSet, tokenizer: PreTrainedTokenizerBase, cfg: EvalConfig) 
     return [Row("TF-IDF", dict(measure(lambda texts, kind: weights.transform(texts).toarray(), data.test)))]
 
 
-def explain(data: TextSet) -> str:
+def explain(data: TextSet, task: CodeTextConfig, cfg: EvalConfig) -> str:
     """What the table's columns mean, in words."""
     count = len(pools(len(data.test))[0])
     guessing = float(np.mean(1 / np.arange(1, count + 1)))
+    renamed = sum(without_name(code) != code for _, code in data.test.texts)
+    called = "every function is" if renamed == len(data.test) else f"{renamed:,} of {len(data.test):,} functions are"
+    modules = " No module has functions on both sides." if data.name == "standard-library" else ""
+    whole = "; TF-IDF reads whole texts" if cfg.classic else ""
     return (
         f"MRR: mean of 1 / rank of the right one among {count} held-out functions, or among their docstrings "
-        f"({guessing:.3f} by guessing); R@k: the right one is among the first k. No module has functions on both "
-        "sides. Names hidden: every function is called f, for a name often repeats the docstring. There are no labels, "
-        "so there is no supervised bound."
+        f"({guessing:.3f} by guessing); R@k: the right one is among the first k.{modules} Names hidden: {called} "
+        "called f, for a name often repeats the docstring. The encoder reads the first "
+        f"{task.query_length} tokens of a docstring and {task.code_length} of code{whole}. There are no labels, so "
+        "there is no supervised bound."
     )

@@ -8,6 +8,7 @@ accelerate launch recipes/electra.py small --data.source my_folder      # ELECTR
 """
 
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 from accelerate.utils import set_seed
@@ -26,7 +27,7 @@ from recipes.electra_card import draw_pictures, write_electra_card
 from recipes.electra_measure import COLUMNS, explain_replaced, replaced_tokens
 from recipes.run import Run, launch
 from recipes.text_baselines import before_training, classic, supervised
-from recipes.text_measure import EvalConfig, explain, measure, prepare, without
+from recipes.text_measure import EvalConfig, as_read, explain, measure, prepare, without
 from trainers.config import TrainConfig
 from trainers.folder import digest
 from trainers.hub.check import write_check
@@ -90,10 +91,16 @@ def main(config: Config) -> None:
     if not isinstance(data.train, Rows):
         raise ValueError("data.stream is set, but this recipe packs rows at hand; drop it.")
     barred = probes.topics.held_out if probes.topics else frozenset()
-    texts = [row[0] for row in without(data.train, barred).texts]
-    test = [row[0] for row in data.test.texts]
+    # Every text of a row is a document.
+    texts = list(chain.from_iterable(without(data.train, barred).texts))
+    test = list(chain.from_iterable(data.test.texts))
+    if not any(text.strip() for text in test):
+        raise ValueError(
+            "There is no held-out text to replace tokens of; raise data.held_out, or name a data.test_split."
+        )
     options = replace(config.tokenizer, start_from=config.tokenizer.start_from or config.model.start_from)
     tokenizer = build_tokenizer(options, texts, length)
+    probes = as_read(probes, tokenizer)
     packed, held_out = pack(texts, tokenizer, length), pack(test, tokenizer, length)
     run.say(f"{len(packed):,} rows of {length} tokens from {len(texts):,} documents, {packed.tokens:,} tokens in all")
     set_seed(config.train.seed)
@@ -121,6 +128,7 @@ def main(config: Config) -> None:
     write_check(run.out, task.export(), inputs, {"model": "ElectraForPreTraining", "processor": "AutoTokenizer"})
     found, chosen = measure(task.export(), tokenizer, probes)
     found |= replaced_tokens(task, held_out, config.masks, packed)
+    rare = found.pop("rare_auc", None)  # of counting, and not to be had where no held-out token was replaced
     others, layers = before_training(
         "starting checkpoint" if config.model.start_from else "random initialisation",
         lambda: build_model(config.model, tokenizer, AutoModelForPreTraining),
@@ -130,8 +138,9 @@ def main(config: Config) -> None:
         run.accelerator.device,
     )
     if config.eval.classic:
-        others += [Row("the rarer, the likelier replaced", {"replaced_auc": found["rare_auc"]}), *classic(probes)]
-    note = f"{explain_replaced(found)} {explain(probes, {'this run': chosen, **layers})}"
+        others += [Row("the rarer, the likelier replaced", {"replaced_auc": rare})] if rare is not None else []
+        others += classic(probes)
+    note = f"{explain_replaced(found)} {explain(probes, {'this run': chosen, **layers})}".strip()
     table = run.report([*others, Row("this run", dict(found)), *bound], COLUMNS, "this run", note)
     pictures = draw_pictures(run.out, task, held_out, config.masks, data)
     write_electra_card(run, task, data, probes, f"{table}\n\n{note}", found, pictures)

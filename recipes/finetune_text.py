@@ -36,8 +36,8 @@ class Config:
     """A class for a text or a pair (classification), a number for a pair (regression), or which words of a lower-cased
     text were capitalised (tokens)."""
     data: DataConfig = field(default_factory=lambda: DataConfig(source="bible"))
-    """Documents are cut into their lines; of verses, regression takes pairs that are the same verse (1), neighbours
-    (0.5) or of other chapters (0)."""
+    """Built-in documents are cut into their lines, your own rows are not; of verses, regression takes pairs that are
+    the same verse (1), neighbours (0.5) or of other chapters (0)."""
     rows: int = 4000
     """Training rows at most, evenly spaced; half as many held-out ones are judged."""
     tokenizer: TokenizerConfig = field(default_factory=lambda: TokenizerConfig(vocabulary=4000))
@@ -86,7 +86,11 @@ def main(config: Config) -> None:
     length, given = config.model.length, bool(config.model.start_from)
     with run.accelerator.main_process_first():  # one process fills the caches, the others find them
         question = ask(config.question, config.data, config.rows)
-    run.say(f"{question.data.name}: {len(question.train):,} rows to learn from, {len(question.test):,} to judge by")
+    run.say(f"{question.data.name}: {question.data.counts}")
+    run.say(
+        f"{len(question.train):,} rows to learn from, of {question.at_hand[0]:,}; {len(question.test):,} to judge by, "
+        f"of {question.at_hand[1]:,}"
+    )
     if not given:
         run.say("model.start_from is empty: the model begins from new weights, not from a pretrained one.")
     options = replace(config.tokenizer, start_from=config.tokenizer.start_from or config.model.start_from)
@@ -109,7 +113,6 @@ def main(config: Config) -> None:
         lambda task, _: measure(task, question, collate),
         identity | {"model": asdict(config.model)},
     )
-    others = baselines(question) if run.main else []
     scores = []
     for seed in range(config.scratch if given else 0):
         set_seed(1000 + seed)
@@ -121,6 +124,7 @@ def main(config: Config) -> None:
     if not run.main:
         return
 
+    others = baselines(question)
     task.save(run.out / "model")
     some = collate([question.test[place] for place in range(min(8, len(question.test)))])
     auto = f"AutoModelFor{'Token' if config.question == 'tokens' else 'Sequence'}Classification"

@@ -30,7 +30,7 @@ from modalities.text.labelled import PairCollate, TaggedCollate, TaggedTexts
 from modalities.text.pairs import graded
 from modalities.text.rows import Rows, TextSet
 from modalities.text.sentences import passages
-from modalities.text.sources import load
+from modalities.text.sources import built_in, load
 from objectives.predictive import IGNORE
 from recipes.text_baselines import by_word
 from recipes.text_measure import capital_scores, evenly
@@ -58,6 +58,8 @@ class Question:
     train: Any
     test: Any
     classes: list[str]
+    at_hand: tuple[int, int]
+    """Rows of both sides, of which train and test are evenly spaced ones."""
 
     @cached_property
     def answer(self) -> NDArray[Any]:
@@ -84,20 +86,32 @@ class Question:
 
 
 def ask(kind: Kind, cfg: DataConfig, most: int) -> Question:
-    """Read the data and cut it to the question: documents to passages, translations to pairs with a score, text to
-    lower-cased words. At most `most` training rows, evenly spaced, and half as many held-out ones.
+    """Read the data and cut it to the question: built-in documents to lines, translations to pairs with a score, text
+    to lower-cased words; rows of a table stay as they are. At most `most` training rows, evenly spaced, and half as
+    many held-out ones.
 
     Raises:
-        ValueError: for data without the labels or the scores that are asked for.
+        ValueError: for data without the labels or the scores that are asked for, with one class, or with three texts.
     """
     data = load(cfg)
     if not isinstance(data.train, Rows):
         raise ValueError("data.stream is set, but fine-tuning reads rows at hand; drop it.")
+    if kind == "classification" and len(data.roles) > 2:
+        raise ValueError(
+            f"data.text_column gives {len(data.roles)} texts a row, but a class is asked of a text or a pair; name one "
+            "or two."
+        )
     sides = [_side(kind, rows, cfg) for rows in (data.train, data.test)]
     train, test = (_some(side, size) for side, size in zip(sides, (most, most // 2), strict=True))
     if len(test) == 0:
         raise ValueError(f"{data.name} has no held-out rows to measure on; raise data.held_out.")
-    return Question(kind, data, train, test, ["lower case", "capital"] if kind == "tokens" else data.classes)
+    if kind == "classification" and len(set(train.labels)) < 2:
+        raise ValueError(
+            f"All {len(train)} training rows of {data.name} are of one class, so there is nothing to tell apart; name "
+            "another column with data.label_column."
+        )
+    classes = ["lower case", "capital"] if kind == "tokens" else data.classes
+    return Question(kind, data, train, test, classes, (len(sides[0]), len(sides[1])))
 
 
 def measure(task: FineTuning, question: Question, collate: Any) -> dict[str, float]:
@@ -168,8 +182,8 @@ def _side(kind: Kind, rows: Rows, cfg: DataConfig) -> Any:
         return rows
     if any(label is None for label in rows.labels):
         raise ValueError(f"{cfg.source} has rows without a class; name the column with data.label_column.")
-    documents = max((len(texts) for texts in rows.texts), default=1) == 1
-    return passages(rows, "paragraph", 4) if documents else rows
+    whole = built_in(cfg.source) and all(len(texts) == 1 for texts in rows.texts)
+    return passages(rows, "paragraph") if whole else rows
 
 
 def _tagged(texts: Sequence[str]) -> TaggedTexts:

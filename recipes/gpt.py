@@ -65,7 +65,7 @@ GPT2 = Config()
 LLAMA = replace(
     GPT2,
     model=replace(GPT2.model, family="llama", feed_forward=288, dropout=0.1),
-    train=replace(GPT2.train, out=Path("runs/llama"), epochs=8),
+    train=replace(GPT2.train, out=Path("runs/llama"), epochs=7),
 )
 PAPER = Config(
     data=DataConfig(source="", stream=True, test_split="test"),
@@ -123,7 +123,8 @@ def main(config: Config) -> None:
     others = before_training(name, lambda: Gpt(config.model, tokenizer), asked, length, config.eval, device)
     if isinstance(data.train, Rows):
         others += counted(texts, tokenizer, asked, config.eval)
-    explained = explain(asked, config.eval, length)
+    shown = f"Windows of {length} tokens show at least {min(config.eval.context, length - 1)} before each, or all there are."
+    explained = explain(asked, shown, others)
     table = run.report([*others, ours], COLUMNS, ours.name, explained)
     pictures = draw_pictures(run.out, task, asked, length, others)
     write_card(run, task, data, f"{table}\n\n{explained}", ours, pictures, config.eval)

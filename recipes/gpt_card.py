@@ -1,10 +1,12 @@
 """What a causal language model leaves for people: pictures, and texts that it made up."""
 
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from transformers import PreTrainedModel
 
 from evaluation.context_curve import context_curve, loss_by_context
 from evaluation.plots import loss_curve
@@ -75,17 +77,31 @@ def draw_pictures(out: Path, task: Gpt | NgramLm, data: HeldOut, length: int, ot
 
 
 def samples(task: Gpt | NgramLm, cfg: EvalConfig, seed: int) -> str:
-    """Markdown: texts that the model goes on with from nothing and from each prompt; the first draw, not the best."""
+    """Markdown: texts that the model goes on with from nothing and from each prompt, as far as it reads; the first
+    draw, not the best."""
+    if not cfg.new_tokens:
+        return ""
     tokenizer, model = task.tokenizer, task.export().eval()
-    parts = [f"## Samples\n\nTemperature {cfg.temperature:g}, seed {seed}, {cfg.new_tokens} tokens, the first draw."]
+    parts = [
+        f"## Samples\n\nTemperature {cfg.temperature:g}, seed {seed}, at most {cfg.new_tokens} tokens, the first draw."
+    ]
     nothing = [""] if tokenizer("").input_ids else []  # a tokenizer without bos knows no beginning
     for prompt in [*nothing, *(cfg.prompts.split("|") if cfg.prompts else [])]:
         torch.manual_seed(seed)
         given = tokenizer(prompt, return_tensors="pt", return_token_type_ids=False).to(model.device)
+        room = min(cfg.new_tokens, _longest(model) - given["input_ids"].shape[1])
+        if room < 1:
+            parts.append(f"> **{prompt}** (as many tokens as the model reads, so there is nothing to add)")
+            continue
         said = model.generate(
-            **given, max_new_tokens=cfg.new_tokens, do_sample=True, temperature=cfg.temperature, top_k=0,
+            **given, max_new_tokens=room, do_sample=True, temperature=cfg.temperature, top_k=0,
             pad_token_id=tokenizer.pad_token_id,
         )[0, given["input_ids"].shape[1] :]  # fmt: skip
         text = " ".join(tokenizer.decode(said, skip_special_tokens=True).split())
         parts.append(f"> **{prompt}** {text}" if prompt else f"> {text}")
     return "\n\n".join(parts)
+
+
+def _longest(model: PreTrainedModel) -> int:
+    """Tokens that the model has positions for; an n-gram model needs none."""
+    return getattr(model.config, "max_position_embeddings", sys.maxsize)

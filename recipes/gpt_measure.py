@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ COLUMNS = [
     Column("accuracy", "next token"),
 ]
 UNTRAINED, CHECKPOINT = "random initialisation", "starting checkpoint"
+_COUNTED = "Kneser-Ney"
 _WINDOWS, _ROWS = 32, 1024  # read at once, and scored at once: a row of logits is as wide as the vocabulary
 
 
@@ -42,7 +44,7 @@ class EvalConfig:
     temperature: float = 0.8
     """Divides the logits when sampling."""
     new_tokens: int = 80
-    """Tokens that are sampled."""
+    """Tokens that are sampled for each at most; 0 for no samples."""
 
     def __post_init__(self) -> None:
         for name in ("seeds", "order", "new_tokens"):
@@ -60,7 +62,8 @@ class HeldOut:
 
     documents: list[Ints]
     bytes: int
-    """UTF-8 bytes of their texts."""
+    """UTF-8 bytes of what their tokens but the first of each stand for; 0 where the tokens do not give back the texts
+    (lower-cased, say, or unknown), for what was lost would be foreseen for nothing."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +78,26 @@ class Foreseen:
 
     def scores(self, held_out: HeldOut) -> dict[str, float]:
         """Perplexity, bits per byte, and accuracy."""
-        return language_scores(self.log_probs, held_out.bytes) | {"accuracy": float(self.right.mean())}
+        return _scores(self.log_probs, self.right, held_out)
 
 
 def held_out(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> HeldOut:
     """Tokens and bytes of `texts`."""
-    return HeldOut(document_tokens(texts, tokenizer), sum(len(text.encode()) for text in texts))
+    options: dict[str, Any] = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}
+    found = tokenizer(list(texts), return_offsets_mapping=True, **options)
+    decoded = tokenizer.batch_decode(found["input_ids"], clean_up_tokenization_spaces=False)
+    size = sum(len(text.encode()) for text in texts) if decoded == list(texts) else 0
+    if size and tokenizer.bos_token_id is None:  # then nobody is asked for the first token of the text
+        firsts = zip(texts, found["offset_mapping"], strict=True)
+        size -= sum(len(text[: places[0][1]].encode()) for text, places in firsts if places)
+    return HeldOut(document_tokens(texts, tokenizer), size)
+
+
+def _scores(log_probs: NDArray[np.float64], right: NDArray[np.bool_], held_out: HeldOut) -> dict[str, float]:
+    found = language_scores(log_probs, held_out.bytes or 1)
+    if not held_out.bytes:
+        del found["bits_per_byte"]
+    return found | {"accuracy": float(right.mean())}
 
 
 @torch.no_grad()
@@ -135,8 +152,8 @@ def counted(train: Sequence[str], tokenizer: PreTrainedTokenizerBase, data: Held
         model = KneserNey(documents, order, len(tokenizer))
         foreseen = [_by_counting(model, ids) for ids in data.documents]
         log_probs, right = (np.concatenate(parts) for parts in zip(*foreseen, strict=True))
-        name = "unigrams" if order == 1 else f"Kneser-Ney {order}-grams"
-        rows.append(Row(name, {**language_scores(log_probs, data.bytes), "accuracy": float(right.mean())}))
+        name = "unigrams" if order == 1 else f"{_COUNTED} {order}-grams"
+        rows.append(Row(name, {**_scores(log_probs, right, data)}))
     return rows
 
 
@@ -153,18 +170,23 @@ def _by_counting(model: KneserNey, ids: Ints) -> tuple[NDArray[np.float64], NDAr
     return np.concatenate(log_probs), np.concatenate(right)
 
 
-def explain(data: HeldOut, cfg: EvalConfig, length: int) -> str:
-    """What the table's columns mean, in words."""
+def explain(data: HeldOut, shown: str, others: Sequence[Row]) -> str:
+    """What the table's columns mean, in words. shown: a sentence on what the model reads before a token; others: the rows
+    that it is compared with."""
     tokens = sum(len(ids) - 1 for ids in data.documents)
     words = (
         f"Perplexity is per token, over {tokens:,} tokens of {len(data.documents):,} held-out documents, ends "
-        f"included; bits per byte is the same loss over the {data.bytes:,} bytes of their text; next token: accuracy. "
-        f"Every model is asked for the same tokens. Windows of {length} tokens show at least "
-        f"{min(cfg.context, length - 1)} before each, or all there are."
+        f"included; {_per_byte(data)}; next token: accuracy. Every model is asked for the same tokens. {shown}"
     )
-    if cfg.order:
+    if any(row.name.startswith(_COUNTED) for row in others):
         words += " Kneser-Ney: interpolated, modified (Chen and Goodman 1999), counted on the same training tokens."
     return words
+
+
+def _per_byte(data: HeldOut) -> str:
+    if data.bytes:
+        return f"bits per byte is the same loss over the {data.bytes:,} bytes of their text"
+    return "bits per byte there are none, for the tokens do not give back the texts"
 
 
 def held_out_loss(task: Gpt | NgramLm, data: HeldOut, length: int, most: int = 64) -> dict[str, float]:

@@ -88,7 +88,8 @@ def main(config: Config) -> None:
     others = before_training(UNTRAINED, lambda: NgramLm(config.ngram, tokenizer), asked, _LENGTH, config.eval, device)
     if isinstance(data.train, Rows):
         others += counted(texts, tokenizer, asked, config.eval)
-    explained = explain(asked, config.eval, _LENGTH)
+    shown = f"The neural models read the {config.ngram.order - 1} tokens before each, or all there are."
+    explained = explain(asked, shown, others)
     table = run.report([*others, ours], COLUMNS, ours.name, explained)
     pictures = draw_pictures(run.out, task, asked, _LENGTH, others)
     write_card(run, task, data, f"{table}\n\n{explained}", ours, pictures, config.eval)

@@ -18,7 +18,7 @@ from recipes.run import Run, launch
 from recipes.sentences_baselines import before_training, classic, supervised
 from recipes.sentences_card import draw_pictures, write_card
 from recipes.sentences_measure import COLUMNS, explain, prepare, similarity, without
-from recipes.sentences_post import compare, post_process, published
+from recipes.sentences_post import compare, post_process, published, published_encode
 from recipes.sentences_pretrain import pretrained
 from recipes.sentences_tasks import (
     PRESETS,
@@ -26,7 +26,10 @@ from recipes.sentences_tasks import (
     build_collate,
     build_task,
     encoder_of,
+    form,
     identity,
+    refuse_early,
+    refuse_lone_rows,
     training_rows,
 )
 from trainers.hub.check import write_check
@@ -37,6 +40,8 @@ from trainers.publish import publish
 def main(config: Config) -> None:
     """Train, measure, save; publish if asked to."""
     run = Run.begin(config, config.publish)
+    refuse_lone_rows(config, run.accelerator.num_processes)
+    refuse_early(config)
     with run.accelerator.main_process_first():  # one process fills the caches, the others find them
         data, judged = load(config.data), prepare(config.eval)
     run.say(f"{data.name}: {data.counts}")
@@ -44,11 +49,16 @@ def main(config: Config) -> None:
         raise ValueError("data.stream is set, but this recipe reads its sentences more than once; drop it.")
     documents = without(data.train, judged.barred)
     rows = training_rows(config, documents)
-    run.say(f"{len(rows):,} rows to learn from, of {len(documents):,} documents or pairs; nothing judged is among them")
+    learnt = form(config, rows)
+    before = config.model.start_from
+    seen = f"what {before} read before is not known" if before else "nothing judged is among them"
+    run.say(f"{len(rows):,} rows to learn from, of {len(documents):,} documents or pairs; {seen}")
+    if learnt:
+        run.say(learnt)
     texts = [text for texts in documents.texts for text in texts]
     options = replace(config.tokenizer, start_from=config.tokenizer.start_from or config.model.start_from)
     tokenizer = build_tokenizer(options, texts, config.model.length)
-    named = identity(config, data, len(data.train) - len(documents), tokenizer)
+    named = identity(config, data, judged.barred, tokenizer)
     start = pretrained(config, texts, tokenizer, named, run)
     set_seed(config.train.seed)
     task = build_task(config, build_model(start, tokenizer), tokenizer)
@@ -74,8 +84,13 @@ def main(config: Config) -> None:
     others += classic(texts, judged) if config.eval.classic else []
     note = explain(judged)
     table = run.report([*others, ours, *more, *bound], COLUMNS, ours.name, note)
-    pictures = draw_pictures(run.out, task, judged)
-    write_card(run, task, data, judged, f"{table}\n\n{note}", ours.metrics, pictures)
+    encode = published_encode(task, post)
+    pictures = draw_pictures(run.out, encode, judged)
+    if post is not None and post.whitening is not None:
+        learnt += " Its vectors are whitened."
+    if before:
+        learnt += f" It started from {before}; what that read before is not known."
+    write_card(run, task, encode, data, judged, learnt.strip(), f"{table}\n\n{note}", ours.metrics, pictures)
     run.say(f"Saved {run.out / 'model'} for SentenceTransformer and AutoModel; pictures and card beside it.")
     if config.publish:
         publish(run.out, config.publish)

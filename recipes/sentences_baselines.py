@@ -11,12 +11,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from evaluation.report import Row
 from modalities.text.backbones import ModelConfig, build_model
 from modalities.text.collate import TextsCollate
-from modalities.text.pairs import hard_negatives
 from modalities.text.sentence_encoder import SentenceTask
 from modalities.text.simcse import SimCSE, SimCSEConfig
 from recipes.run import Run
 from recipes.sentences_measure import Floats, Judged, measure
-from recipes.sentences_tasks import Config, encoder_of
+from recipes.sentences_tasks import Config, encoder_of, negatives_or_pairs
+from trainers.folder import digest
 from trainers.loop import fit
 
 _WORDS = 8000  # of TF-IDF
@@ -64,10 +64,18 @@ def supervised(
     steps = config.eval.supervised_steps
     if not steps or judged.training is None:
         return []
+    rows = negatives_or_pairs(judged.training)
+    if len(rows) < config.train.batch_size:
+        run.say(
+            f"No supervised bound: eval.pairs has {len(rows)} training rows, fewer than train.batch_size "
+            f"{config.train.batch_size}."
+        )
+        return []
     set_seed(config.train.seed)
     encoder = build_model(start, tokenizer)
     task = SimCSE(encoder, tokenizer, config.model.length, SimCSEConfig(), config.pooling, config.model.dropout)
     options = replace(config.train, out=run.out / "supervised", steps=steps, evaluate_every=0)
     collate = TextsCollate(tokenizer, min(config.sentence_length, config.model.length))
-    task = fit(task, hard_negatives(judged.training), collate, options, identity=identity)
+    named = identity | {"bound": digest([rows.texts, rows.ids.tolist()])}
+    task = fit(task, rows, collate, options, identity=named)
     return [Row("supervised SimCSE", dict(measure(encoder_of(task), judged)))] if run.main else []

@@ -12,8 +12,7 @@ from evaluation.plots import loss_curve, similarity_matrix
 from modalities.text.rows import TextSet
 from modalities.text.sentence_encoder import SentenceTask
 from recipes.run import Run
-from recipes.sentences_measure import Judged
-from recipes.sentences_tasks import encoder_of
+from recipes.sentences_measure import Encode, Judged
 from trainers.hub.card import DataSource, model_card
 
 _SHOWN, _QUERIES, _NEAREST, _LONGEST = 10, 6, 2, 160
@@ -24,10 +23,10 @@ _SCORES = {
 }
 
 
-def draw_pictures(out: Path, task: SentenceTask, judged: Judged) -> dict[str, str]:
-    """The loss, and cosines of held-out texts: {file: caption}."""
+def draw_pictures(out: Path, encode: Encode, judged: Judged) -> dict[str, str]:
+    """The loss, and cosines of held-out texts as published: {file: caption}."""
     loss_curve(out / "metrics.jsonl", out / "loss.png", asked="judged pairs")
-    encode, (first, second) = encoder_of(task), _texts(judged, _SHOWN)
+    first, second = _texts(judged, _SHOWN)
     left, right = (unit_rows(encode(texts).astype(np.float64)) for texts in (first, second))
     across = "the same texts" if judged.pairs is None else "the other translation, in the same order"
     similarity_matrix(
@@ -39,10 +38,10 @@ def draw_pictures(out: Path, task: SentenceTask, judged: Judged) -> dict[str, st
     }
 
 
-def nearest(task: SentenceTask, judged: Judged) -> str:
+def nearest(encode: Encode, judged: Judged) -> str:
     """A table in Markdown: held-out texts, drawn at random, and those nearest to each among the others."""
     texts = list(dict.fromkeys(_texts(judged)[0]))
-    unit = unit_rows(encoder_of(task)(texts).astype(np.float64))
+    unit = unit_rows(encode(texts).astype(np.float64))
     lines = ["| text | nearest others | cosine |", "|---|---|---:|"]
     for query in np.random.default_rng(0).permutation(len(texts))[:_QUERIES].tolist():
         cosines = unit @ unit[query]
@@ -56,21 +55,25 @@ def nearest(task: SentenceTask, judged: Judged) -> str:
 def write_card(
     run: Run,
     task: SentenceTask,
+    encode: Encode,
     data: TextSet,
     judged: Judged,
+    learnt: str,
     results: str,
     scores: dict[str, float],
     pictures: dict[str, str],
 ) -> None:
-    """README.md of the output folder."""
+    """README.md of the output folder. encode: texts to vectors as published. learnt: what else to say of
+    its training."""
     method = type(task).__name__
+    width = encode(["one"]).shape[1]
     paper = (inspect.getdoc(sys.modules[type(task).__module__]) or "").split("\n\n")[0].replace("\n", " ").rstrip(".")
     size = sum(weight.numel() for weight in task.encoder.parameters()) / 1e6
     card = model_card(
         title=f"{method} on {data.name}",
         summary=(
             f"A {type(task.encoder).__name__} ({size:.1f} M parameters) that turns a text of up to {task.length} "
-            f"tokens into {task.width} numbers ({task.pooling} pooling), trained on {data.name} by {paper}."
+            f"tokens into {width} numbers ({task.pooling} pooling), trained on {data.name} by {paper}. {learnt}"
         ),
         licence=data.licence,
         pipeline_tag="sentence-similarity",
@@ -83,7 +86,7 @@ def write_card(
             "# AutoModel.from_pretrained and AutoTokenizer.from_pretrained read the same folder, without the pooling."
         ),
         data=[DataSource(data.name, data.licence, data.credit)],
-        results=f"{results}\n\nHeld-out texts and those nearest to them:\n\n{nearest(task, judged)}",
+        results=f"{results}\n\nHeld-out texts and those nearest to them:\n\n{nearest(encode, judged)}",
         limits=(
             "A small encoder, trained on little text of few kinds. Only what stands in the table was measured; biases "
             "of the data were not."

@@ -1,7 +1,7 @@
 """What sentence vectors are judged by: people's judgements, finding a verse in another translation, and its topic."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -90,20 +90,32 @@ def prepare(cfg: EvalConfig) -> Judged:
             raise ValueError(
                 f"eval.pairs.source {cfg.pairs.source!r} has not two texts in each row at hand; name others."
             )
+        if not len(found.test):
+            raise ValueError(
+                f"eval.pairs.source {cfg.pairs.source!r} has no held-out rows to search; see eval.pairs.held-out, or "
+                "drop the search with an empty source."
+            )
         barred |= {text for texts in found.test.texts for text in texts}
         pairs, training = _evenly(found.test, cfg.rows), found.train
     return Judged(first, second, scores, pairs, training, barred, not cfg.scored.source)
 
 
 def without(rows: Rows, barred: frozenset[str]) -> Rows:
-    """The rows of which fewer than half the lines are barred: a verse that stands in two chapters bars neither, one
-    chapter in other words bars all of it."""
+    """The rows without the lines that are barred, alone or as part of a text that is; blanks do not count. A text half
+    of whose lines are barred takes its row along: a verse that stands in two chapters bars neither, one chapter in
+    other words bars all of it."""
+    known = {_plain(part) for text in barred for part in (text, *text.splitlines())} - {""}
 
-    def share(text: str) -> float:
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return sum(line in barred for line in lines) / max(1, len(lines))
+    def left(text: str) -> str | None:
+        lines = [line for line in text.splitlines() if line.strip()]
+        free = [line for line in lines if _plain(line) not in known]
+        if _plain(text) in known or 2 * (len(lines) - len(free)) >= max(1, len(lines)):
+            return None
+        return text if len(free) == len(lines) else "\n".join(free)
 
-    return rows.select([place for place, texts in enumerate(rows.texts) if max(map(share, texts)) < 0.5])
+    found = [[text for given in texts if (text := left(given)) is not None] for texts in rows.texts]
+    kept = [place for place, texts in enumerate(rows.texts) if len(found[place]) == len(texts)]
+    return replace(rows.select(kept), texts=[found[place] for place in kept])
 
 
 def measure(encode: Encode, judged: Judged) -> dict[str, float]:
@@ -177,6 +189,10 @@ def _scored(cfg: EvalConfig) -> tuple[list[str], list[str], NDArray[np.float64]]
         )
     first, second = ([texts[side] for texts in found.texts] for side in (0, 1))
     return first, second, np.array(found.scores, dtype=np.float64)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _evenly(rows: Rows, count: int) -> Rows:

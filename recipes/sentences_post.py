@@ -55,7 +55,18 @@ def post_process(config: Config, task: SentenceTask, rows: Rows, identity: dict[
         whitening = fit_whitening(vectors, config.eval.dimensions)
         return Post(lambda texts: whitening(plain(texts)), whitening)
     set_seed(config.train.seed)
-    options = replace(config.train, out=run.out / "flow", steps=_FLOW_STEPS, lr=1e-3, micro_batch=0, evaluate_every=0)
+    processes = run.accelerator.num_processes
+    size = min(config.train.batch_size, max(processes, len(vectors) // processes * processes))
+    options = replace(
+        config.train,
+        out=run.out / "flow",
+        steps=_FLOW_STEPS,
+        batch_size=size,
+        bucket_window=0,
+        lr=1e-3,
+        micro_batch=0,
+        evaluate_every=0,
+    )
     flow = fit(Flow(vectors, FlowConfig()), vectors, vectors_collate, options, identity=identity)
     if run.main:
         flow.save(run.out / "flow" / "model")
@@ -76,6 +87,11 @@ def published(task: SentenceTask, post: Post | None, run: Run) -> nn.Module:
         return task.published()
     add_whitening(run.out / "model", post.whitening)
     return Whitened(task.published(), post.whitening).to(run.accelerator.device)
+
+
+def published_encode(task: SentenceTask, post: Post | None) -> Encode:
+    """Texts to vectors as the published folder has them: a flow lies beside it."""
+    return post.encode if post is not None and post.whitening is not None else encoder_of(task)
 
 
 def compare(task: SentenceTask, post: Post | None, judged: Judged) -> tuple[Row, list[Row]]:

@@ -39,6 +39,7 @@ def pretrained(
             lr=stage.lr,
             evaluate_every=0,
             micro_batch=0,
+            bucket_window=0,
         )
         # The text is read once or twice: there is nothing yet for dropout to prevent.
         task = Bert(replace(config.model, dropout=0.0), tokenizer)

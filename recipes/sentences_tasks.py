@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from modalities.text.augment import EDACollate, EDAConfig
 from modalities.text.backbones import ModelConfig
@@ -85,8 +85,15 @@ def sentences_or_texts(rows: Rows, data: DataConfig) -> Rows:
 
 
 def with_negatives(rows: Rows, data: DataConfig) -> Rows:
-    """Rows of two texts with a hard negative; rows that bring their own, and single texts, as `sentences_or_texts`."""
-    return hard_negatives(rows) if len(rows.texts[0]) == 2 else sentences_or_texts(rows, data)
+    """Rows of two texts as `negatives_or_pairs`; others as `sentences_or_texts`."""
+    return negatives_or_pairs(rows) if len(rows.texts[0]) == 2 else sentences_or_texts(rows, data)
+
+
+def negatives_or_pairs(rows: Rows) -> Rows:
+    """Rows of two texts with a hard negative; as they are where most have none, being alone in their document (users'
+    pairs without data.id_column)."""
+    found = hard_negatives(rows)
+    return found if 2 * len(found) >= len(rows) else rows
 
 
 def labelled_pairs(rows: Rows, data: DataConfig) -> Rows:
@@ -95,8 +102,17 @@ def labelled_pairs(rows: Rows, data: DataConfig) -> Rows:
 
 
 def scored_pairs(rows: Rows, data: DataConfig) -> Rows:
-    """Pairs with the score of `data.score_column`; without one, graded by where the second text stands."""
-    return rows if data.score_column else graded(rows)
+    """Pairs with the score of `data.score_column`; without one, graded by where the second text stands. Raises
+    ValueError for scores that no cosine can reach."""
+    if not data.score_column:
+        return graded(rows)
+    scores = [score for score in rows.scores if score is not None]
+    if scores and (min(scores) < -1 or max(scores) > 1):
+        raise ValueError(
+            f"data.score_column {data.score_column!r} has scores from {min(scores):g} to {max(scores):g}, but cosines "
+            f"lie between -1 and 1: divide them by {max(map(abs, scores)):g}, say, in the table."
+        )
+    return rows
 
 
 def neighbours(count: int) -> Callable[[Rows, DataConfig], Rows]:
@@ -145,6 +161,56 @@ PRESETS = {
 }
 
 
+def refuse_lone_rows(config: Config, processes: int) -> None:
+    """A method that compares the rows of a batch needs two on every process, which should be said before training."""
+    method = METHODS[type(config.task)].build
+    if getattr(method, "coupled", False) and config.train.batch_size < 2 * processes:
+        raise ValueError(
+            f"train.batch_size {config.train.batch_size} gives each of {processes} processes one row, and there is "
+            f"nothing to compare it with; make it {2 * processes} or more."
+        )
+
+
+def refuse_early(config: Config) -> None:
+    """More dimensions than the vectors have, which should be said before training."""
+    options, model = config.eval, config.model
+    if options.post != "whitening" or not options.dimensions:
+        return
+    width = model.width
+    if model.start_from:
+        try:
+            width = getattr(AutoConfig.from_pretrained(model.start_from), "hidden_size", options.dimensions)
+        except (OSError, ValueError):
+            return  # build_model says what is wrong with it
+    if options.dimensions > width:
+        raise ValueError(f"eval.dimensions is {options.dimensions}, but the vectors have {width}; lower it.")
+
+
+def form(config: Config, rows: Rows) -> str:
+    """Which form of SimCSE `rows` make, in words; nothing of other methods.
+
+    Raises:
+        ValueError: where both views of a row would be the same.
+    """
+    if not isinstance(config.task, SimCSEConfig):
+        return ""
+    count = len(rows.texts[0])
+    if count == 1 and not config.model.dropout:
+        raise ValueError("model.dropout is 0, so that both views of a sentence would be the same; raise it.")
+    if count == 1:
+        return "SimCSE is unsupervised here: a row is one text, read twice."
+    more = " and a hard negative" if count > 2 else ""
+    return f"SimCSE is supervised here: a row is a text, one that belongs to it{more}."
+
+
+def _refuse_none(config: Config, rows: Rows) -> None:
+    if not len(rows):
+        raise ValueError(
+            f"data.source {config.data.source!r} leaves nothing to learn from: its texts are too short, or are what is "
+            "judged (eval.pairs, eval.scored); name others."
+        )
+
+
 def build_task(config: Config, encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> SentenceTask:
     """The task around `encoder`; weights of its own come from torch's global generator."""
     method = METHODS[type(config.task)]
@@ -154,9 +220,12 @@ def build_task(config: Config, encoder: PreTrainedModel, tokenizer: PreTrainedTo
 def training_rows(config: Config, rows: Rows) -> Rows:
     """What the method learns from."""
     options = config.task
-    if isinstance(options, SBERTConfig) and options.objective == "regression":
-        return scored_pairs(rows, config.data)
-    found = METHODS[type(options)].rows(rows, config.data)
+    _refuse_none(config, rows)
+    regress = isinstance(options, SBERTConfig) and options.objective == "regression"
+    found = (scored_pairs if regress else METHODS[type(options)].rows)(rows, config.data)
+    _refuse_none(config, found)
+    if regress:
+        return found
     if isinstance(options, SBERTConfig):
         classes = len({label for label in found.labels if label is not None})
         if None in found.labels or classes > options.classes:
@@ -182,10 +251,12 @@ def encoder_of(task: SentenceTask) -> Encode:
     return lambda texts: encode_texts(task.published(), task.tokenizer, texts, task.length)
 
 
-def identity(config: Config, data: TextSet, barred: int, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """What decides the weights besides the training options. barred: how many documents were kept from training."""
+def identity(
+    config: Config, data: TextSet, barred: frozenset[str], tokenizer: PreTrainedTokenizerBase
+) -> dict[str, Any]:
+    """What decides the weights besides the training options. barred: the texts that were kept from training."""
     parts = {"model": config.model, "task": config.task, "pretrain": config.pretrain, "eda": config.eda}
     named = {name: asdict(part) for name, part in parts.items()}  # type: ignore[call-overload]
     known: dict[str, Any] = {"method": type(config.task).__name__, "pooling": config.pooling, "data": data.fingerprint}
     known |= {"sentence_length": config.sentence_length, "tokenizer": digest(tokenizer.get_vocab())}
-    return {**named, **known, "barred": barred}
+    return {**named, **known, "barred": digest(sorted(barred))}

@@ -110,10 +110,13 @@ def supervised(
         evaluate_every=0,
     )
     set_seed(train.seed)
-    encoder = build_model(replace(model, start_from=""), tokenizer, AutoModel)
+    encoder = build_model(model, tokenizer, AutoModel)
+    if model.start_from:
+        encoder = new_weights(encoder)
     task = TextClassifier(encoder, tokenizer, len(known.classes))
     collate = TextsCollate(tokenizer, probes.length, labels=True)
-    identity = {"model": asdict(model), "rows": digest(known.train), "tokenizer": digest(tokenizer.get_vocab())}
+    rows_read = digest([known.train, known.train_labels.tolist(), known.classes])
+    identity = {"model": asdict(model), "rows": rows_read, "tokenizer": digest(tokenizer.get_vocab())}
     task = fit(task, rows, collate, options, identity=identity)
     guesses = []
     with torch.inference_mode():
@@ -122,3 +125,11 @@ def supervised(
             guesses.append(task.logits({name: x.to(encoder.device) for name, x in tokens.items()}).argmax(1).cpu())
     scores = accuracies(torch.cat(guesses).numpy() == known.labels, known.labels)
     return [Row("supervised", {"topic": scores["accuracy"], "topic_balanced": scores["balanced_accuracy"]})]
+
+
+def new_weights(model: PreTrainedModel) -> PreTrainedModel:
+    """A model of the same shape with weights from torch's global generator; those that were not trained are not."""
+    new: PreTrainedModel = AutoModel.from_config(model.config, dtype=torch.float32)
+    for ours, theirs in zip(new.parameters(), model.parameters(), strict=True):
+        ours.requires_grad_(theirs.requires_grad)
+    return new

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from huggingface_hub import EvalResult
 from transformers import PreTrainedModel
 
-from modalities.text.rows import TextSet
+from modalities.text.rows import Rows, TextSet
 from recipes.run import Run
-from recipes.text_measure import Probes
+from recipes.text_measure import Probes, without
 from trainers.hub.card import DataSource, model_card
 
 _SCORES = {"topic": "topic, linear probe", "capitals": "capitals, F1", "held_out_accuracy": "hidden tokens"}
@@ -35,7 +35,10 @@ def write_card(
     what it means; more: further sections in Markdown, after the table.
     """
     size = sum(weight.numel() for weight in model.parameters()) / 1e6
-    count = f"{data.counts['train']:,} documents" if "train" in data.counts else "a stream of documents"
+    barred = probes.topics.held_out if probes is not None and probes.topics is not None else frozenset()
+    count = "a stream of documents"
+    if isinstance(data.train, Rows):
+        count = f"{sum(map(len, without(data.train, barred).texts)):,} documents"
     sources = [DataSource(data.name, data.licence, data.credit)]
     if probes is not None and probes.topics is not None and probes.topics.source != data.name:
         sources.append(DataSource(f"{probes.topics.source} (probed)", probes.topics.licence, probes.topics.credit))
@@ -49,8 +52,8 @@ def write_card(
         data=sources,
         results=f"{results}\n\n{more}".strip(),
         limits=(
-            "A small encoder, trained on little text of few kinds. Only what stands in the table was measured; biases "
-            "of the data were not."
+            f"{size:.1f} M parameters, trained on {count} of {data.name}: what holds there may not hold for other "
+            "texts. Only what stands in the table was measured; biases of the data were not."
         ),
         pictures=pictures,
         scores=[

@@ -2,7 +2,8 @@
 without capital letters."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,14 @@ from modalities.text.features import text_layers, word_layers
 from modalities.text.rows import Rows, TextSet
 from modalities.text.sentences import passages
 from modalities.text.sources import load
+from modalities.text.word_offsets import joined, words_of_tokens
 
 Floats = NDArray[np.float32]
 
 COLUMNS = [
     Column("held_out_accuracy", "hidden tokens"),
     Column("held_out_perplexity", "perplexity", percent=False),
+    Column("pairs", "pairs"),
     Column("topic", "topic, probe"),
     Column("topic_knn", "topic, kNN"),
     Column("capitals", "capitals, F1"),
@@ -85,6 +88,8 @@ class Probes:
     topics: Labelled | None
     capitals: tuple[Capitals, Capitals] | None
     """Of training documents, and of held-out ones."""
+    cut: float = 0.0
+    """Share of the lines with a topic that are longer than `length`; known once `as_read` has seen the tokens."""
 
 
 def prepare(cfg: EvalConfig, data: TextSet, length: int) -> Probes:
@@ -98,6 +103,27 @@ def prepare(cfg: EvalConfig, data: TextSet, length: int) -> Probes:
         if any(len(np.unique(side.labels[side.asked])) < 2 for side in names):
             names = None  # a script without capital letters, or next to no text
     return Probes(length, topics, names)
+
+
+def as_read(probes: Probes, tokenizer: PreTrainedTokenizerBase) -> Probes:
+    """The probes as a model reads them: words past `length` tokens are not asked about, of nobody."""
+    names, cut = probes.capitals, 0.0
+    if names is not None:
+        names = _read(names[0], tokenizer, probes.length), _read(names[1], tokenizer, probes.length)
+        if any(len(np.unique(side.labels[side.asked])) < 2 for side in names):
+            names = None
+    if probes.topics is not None:
+        lines = [*probes.topics.train, *probes.topics.test]
+        found = tokenizer(lines, verbose=False)["input_ids"]
+        cut = float(np.mean([len(ids) > probes.length for ids in found]))
+    return replace(probes, capitals=names, cut=cut)
+
+
+def _read(side: Capitals, tokenizer: PreTrainedTokenizerBase, length: int) -> Capitals:
+    options: dict[str, Any] = {"truncation": True, "max_length": length, "return_offsets_mapping": True}
+    found = tokenizer([joined(words) for words in side.texts], **options)["offset_mapping"]
+    read = [np.isin(np.arange(len(w)), words_of_tokens(w, o)) for w, o in zip(side.texts, found, strict=True)]
+    return replace(side, asked=side.asked & np.concatenate(read))
 
 
 def without(rows: Rows, barred: frozenset[str]) -> Rows:
@@ -165,10 +191,15 @@ def evenly(count: int, most: int) -> NDArray[np.int64]:
     return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
 
 
-def _topics(cfg: EvalConfig) -> Labelled | None:
+def _topics(cfg: EvalConfig) -> Labelled:
     data = load(cfg.labelled)
     if not isinstance(data.train, Rows):
         raise ValueError("eval.labelled.stream is set, but probes need rows at hand; drop it.")
+    if len(data.roles) != 1:
+        raise ValueError(
+            f"eval.labelled.source {data.name} has {len(data.roles)} texts a row, but the topic is that of one; name "
+            "one in eval.labelled.text_column, or another source."
+        )
     sides = []
     for rows, most in ((data.train, cfg.passages), (data.test, cfg.passages // 2)):
         lines = passages(_with_label(rows), "paragraph", _SHORTEST)
@@ -176,7 +207,11 @@ def _topics(cfg: EvalConfig) -> Labelled | None:
         sides.append(([row[0] for row in lines.texts], np.array(lines.labels, dtype=np.int64)))
     (train, train_labels), (test, labels) = sides
     if len(test) == 0 or len(np.unique(train_labels)) < 2:
-        return None
+        raise ValueError(
+            f"eval.labelled.source {data.name} gives {len(np.unique(train_labels))} classes to fit a probe on and "
+            f"{len(test)} held-out lines to judge it by; set eval.labelled.label_column and eval.labelled.held_out, or "
+            "leave the source empty."
+        )
     barred = frozenset(row[0] for row in data.test.texts)
     about = data.name, data.licence, data.credit
     return Labelled(train, train_labels, test, labels, data.classes, barred, *about)
@@ -199,22 +234,24 @@ def _some(texts: Sequence[str], most: int) -> Capitals:
 
 def explain(probes: Probes, chosen: dict[str, dict[str, str]]) -> str:
     """What the table's columns mean, in words. chosen: of each row, the layers that were chosen."""
-    words = "Hidden tokens: accuracy where 15 % of the held-out tokens are hidden, and the perplexity of these."
+    parts = []
     if (known := probes.topics) is not None:
-        words += (
-            f" Topic: accuracy on {len(known.test):,} lines of held-out documents ({known.source}, "
+        parts.append(
+            f"Topic: accuracy on {len(known.test):,} lines of held-out documents ({known.source}, "
             f"{len(known.classes)} classes), from {len(known.train):,} lines of others, by frozen features averaged "
             "over tokens."
         )
+        if probes.cut > 0.01:
+            parts.append(f"{probes.cut:.0%} of these lines are cut at the {probes.length} tokens that the model reads.")
     if probes.capitals is not None:
         train, test = (int(side.asked.sum()) for side in probes.capitals)
-        words += (
-            f" Capitals: F1 of the capitalised among {test:,} words of held-out text that is shown in lower case, from "
+        parts.append(
+            f"Capitals: F1 of the capitalised among {test:,} words of held-out text that is shown in lower case, from "
             f"{train:,} words of training text, by frozen features of the word in its passage; words that begin a "
             "sentence are not asked about, and new words are those that the probe never met."
         )
     layers = {row: ", ".join(f"{what} {layer}" for what, layer in found.items()) for row, found in chosen.items()}
     if any(layers.values()):
-        words += " Layers, chosen on a fifth of the training side: "
-        words += "; ".join(f"{row}: {found}" for row, found in layers.items() if found) + "."
-    return words
+        shown = "; ".join(f"{row}: {found}" for row, found in layers.items() if found)
+        parts.append(f"Layers, chosen on a fifth of the training side: {shown}.")
+    return " ".join(parts)

@@ -17,10 +17,11 @@ from accelerate.utils import set_seed
 from evaluation.procrustes import orthogonal_map, translation_precision
 from evaluation.report import Column, Row
 from modalities.text.config import DataConfig
+from modalities.text.rows import Rows
 from modalities.text.sources import load
-from modalities.text.vocabulary import VocabularyConfig, build_vocabulary, words_of
+from modalities.text.vocabulary import VocabularyConfig, build_vocabulary
 from modalities.text.word2vec import Word2Vec, Word2VecConfig
-from modalities.text.word_runs import RunsCollate, word_runs
+from modalities.text.word_runs import RunsCollate, read_words, word_runs
 from recipes.run import Run, launch
 from trainers.config import TrainConfig
 from trainers.folder import digest
@@ -61,12 +62,15 @@ class Config:
 def main(config: Config) -> None:
     """Train on each text by itself, map, translate."""
     run = Run.begin(config)
-    data = load(config.data)
+    with run.accelerator.main_process_first():
+        data = load(config.data)
+    if not isinstance(data.train, Rows):
+        raise ValueError("data.stream cannot be used: a vocabulary needs all texts at hand; leave it out.")
     if len(data.roles) != 2:
         raise ValueError(f"{data.name} has {len(data.roles)} text(s) a row; data.text_column must name two languages.")
     tasks = []
     for side, role in enumerate(data.roles):
-        verses = [words_of(texts[side], config.words.lower) for texts in data.train.texts]
+        verses = read_words(replace(data.train, texts=[[texts[side]] for texts in data.train.texts]), config.words)
         documents = [sum(verses[i : i + _TOGETHER], start=[]) for i in range(0, len(verses), _TOGETHER)]  # noqa: RUF017
         vocabulary = build_vocabulary(documents, config.words.min_count)
         runs = word_runs(documents, vocabulary, config.words.run)

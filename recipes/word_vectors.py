@@ -120,7 +120,7 @@ def main(config: Config) -> None:
         return
 
     task.save(run.out / "model")
-    inputs = {"input_ids": torch.arange(len(vocabulary) + 1)[-64:].view(8, -1)}
+    inputs = {"input_ids": torch.arange(len(vocabulary) + 1)[-64:][None]}
     write_check(run.out, task.export(), inputs, {"model": "AutoModel", "processor": "AutoTokenizer"})
     vectors = task.vectors()
     ours = Row("this run", dict(measure(vectors, vocabulary)))

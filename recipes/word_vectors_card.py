@@ -7,7 +7,7 @@ from huggingface_hub import EvalResult
 
 from evaluation.plots import loss_curve
 from evaluation.word_map import word_map
-from evaluation.word_vectors import WordVectors, nearest
+from evaluation.word_vectors import NamedVectors, nearest
 from modalities.text.glove import GloVe
 from modalities.text.rows import TextSet
 from modalities.text.word2vec import Word2Vec
@@ -17,6 +17,10 @@ from recipes.word_vectors_measure import EvalConfig
 from trainers.hub.card import DataSource, model_card
 
 _NEAREST, _TOO_COMMON = 8, 100
+_PHRASES = (
+    " The tokenizer does not join words to phrases, so the model never gives the vector of one (new_york): look it up "
+    "in vectors.bin."
+)
 
 
 def draw_pictures(out: Path, task: WordTask, cfg: EvalConfig, credit: str) -> dict[str, str]:
@@ -40,7 +44,7 @@ def guessing(task: WordTask) -> float | None:
 
 def neighbours(task: WordTask, shown: str) -> str:
     """Words and those nearest to them, as a table in Markdown; empty when none is known."""
-    vectors = WordVectors.of(task.vectors(), task.vocabulary.words)
+    vectors = NamedVectors.of(task.vectors(), task.vocabulary.words)
     asked = [word.strip() for word in shown.split(",")]
     lines = [
         f"| {word} | {', '.join(other for other, _ in nearest(vectors, word, _NEAREST))} |"
@@ -87,7 +91,7 @@ def write_card(
         limits=(
             "One vector per spelling, whatever it means where it stands, learnt from little text of few kinds. Only "
             "what stands in the table was measured; biases of the data were not, and word vectors are known to carry "
-            "them."
+            "them." + (_PHRASES if getattr(run.config, "words").phrase_passes else "")  # noqa: B009
         ),
         pictures=pictures,
         scores=[

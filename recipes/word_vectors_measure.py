@@ -12,7 +12,7 @@ from sklearn.decomposition import TruncatedSVD
 from evaluation.analogies import analogy_accuracy
 from evaluation.report import Column, Row
 from evaluation.word_similarity import word_similarity
-from evaluation.word_vectors import WordVectors
+from evaluation.word_vectors import NamedVectors
 from modalities.text.cooccurrence import co_occurrences
 from modalities.text.vocabulary import Vocabulary
 from modalities.text.word_tests import analogies, judged_pairs
@@ -57,7 +57,7 @@ def _tests() -> tuple[list[tuple[str, str, float]], list[tuple[str, str, float]]
 
 def measure(vectors: NDArray[np.float32], vocabulary: Vocabulary) -> dict[str, float]:
     """Correlations with people's judgements, and the share of analogies solved, over what the vocabulary covers."""
-    found = WordVectors.of(vectors, vocabulary.words)
+    found = NamedVectors.of(vectors, vocabulary.words)
     wordsim, simlex, questions = _tests()
     scores = {
         "wordsim": word_similarity(found, wordsim)["spearman"],
@@ -71,7 +71,7 @@ def measure(vectors: NDArray[np.float32], vocabulary: Vocabulary) -> dict[str, f
 
 def explain(vocabulary: Vocabulary) -> str:
     """What the columns mean, and how much of each test the vocabulary covers."""
-    blank = WordVectors.of(np.ones((len(vocabulary), 2)), vocabulary.words)
+    blank = NamedVectors.of(np.ones((len(vocabulary), 2)), vocabulary.words)
     wordsim, simlex, questions = _tests()
     known = {name: word_similarity(blank, pairs) for name, pairs in (("w", wordsim), ("s", simlex))}
     asked = [all(blank.find(word) is not None for word in each) for some in questions.values() for each in some]

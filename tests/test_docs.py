@@ -10,7 +10,22 @@ import pytest
 import torch
 from transformers import ResNetConfig, ResNetModel
 
-from recipes import architectures, clip, pretext_tasks, shortcuts, side_by_side
+from recipes import (
+    architectures,
+    bert,
+    clip,
+    code_text,
+    electra,
+    finetune_text,
+    gpt,
+    ngram_lm,
+    pretext_tasks,
+    sentences_tasks,
+    shortcuts,
+    side_by_side,
+    two_translations,
+    word_vectors,
+)
 from recipes.run import read_options
 
 ROOT = Path(__file__).parent.parent
@@ -24,6 +39,15 @@ PRESETS: dict[str, Mapping[str, Any]] = {
     "side_by_side": {"laptop": side_by_side.Options()},
     "shortcuts": {"laptop": shortcuts.ShortcutConfig()},
     "architectures": {"laptop": architectures.StudyConfig()},
+    "word_vectors": word_vectors.PRESETS,
+    "two_translations": two_translations.PRESETS,
+    "ngram_lm": ngram_lm.PRESETS,
+    "gpt": gpt.PRESETS,
+    "bert": bert.PRESETS,
+    "electra": electra.PRESETS,
+    "sentences": sentences_tasks.PRESETS,
+    "code_text": code_text.PRESETS,
+    "finetune_text": finetune_text.PRESETS,
 }
 
 

@@ -59,7 +59,7 @@ class TrainConfig:
     """Streams only: rows of a lane that are shuffled together."""
     bucket_window: int = 0
     """Batches whose rows are sorted by length together, so that those of one batch need little padding; 64, say. For
-    data that knows its `lengths` and is not streamed; 0 takes rows as they come."""
+    data that knows its `lengths` and is not streamed, others are refused; 0 takes rows as they come."""
     log_every: int = 10
     """Steps between lines in metrics.jsonl."""
     evaluate_every: int = 0

@@ -28,8 +28,14 @@ class Order(Protocol):
 def build_order(data: Any, cfg: TrainConfig, rank: int, world_size: int) -> GlobalOrder | StreamOrder:
     """The order of map-style data (it has a length) or of a stream (it has not)."""
     cfg.share(world_size)
-    if hasattr(data, "__len__"):
-        lengths = data.lengths if cfg.bucket_window and hasattr(data, "lengths") else None
+    streamed = not hasattr(data, "__len__")
+    if cfg.bucket_window and (streamed or not hasattr(data, "lengths")):
+        what = "is a stream" if streamed else "does not know the lengths of its rows"
+        raise ValueError(
+            f"train.bucket_window {cfg.bucket_window} cannot be used: the training data {what}; set it to 0."
+        )
+    if not streamed:
+        lengths = data.lengths if cfg.bucket_window else None
         return GlobalOrder(len(data), cfg.batch_size, cfg.seed, rank, world_size, lengths, cfg.bucket_window)
     if cfg.steps == 0:
         raise ValueError("The training data is a stream of unknown length; say how long to train with train.steps.")

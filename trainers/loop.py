@@ -35,7 +35,8 @@ from trainers.world import open_world
 class Trainable(Protocol):
     """What `fit` needs of a task; `modalities.task.Task` provides it. It must also be an `nn.Module`. Where parts of it
     learn at other rates than the rest, `lr_scales` says so: see `trainers.optim.parameter_groups`. Where it has
-    `update(batch, rate) -> scalars`, that is the whole step, and the optimizer's options have no effect."""
+    `update(batch, rate) -> scalars`, that is the whole step, and the optimizer's options have no effect. Such a run
+    resumes bit for bit on the CPU; on CUDA not where it calls `index_add_`, which adds in no fixed order there."""
 
     coupled: bool
 
@@ -99,6 +100,8 @@ def fit(
     # As it comes back from a checkpoint's JSON: paths as text, tuples as lists.
     run = json.loads(json.dumps({"train": cfg.identity(), **(identity or {})}, default=str))
     start, bad_in_row = resume(accelerator, cfg, run, inner, prepared.optimizer, order)
+    if own_step:
+        _begin_alike(accelerator, inner)
     if cfg.tracker != "none":
         accelerator.init_trackers("run", {k: str(v) for k, v in asdict(cfg).items()})
     record = Record(accelerator, cfg.out / "metrics.jsonl", cfg.batch_size, start, total)
@@ -165,6 +168,13 @@ def _refuse_what_own_steps_ignore(task: nn.Module, cfg: TrainConfig) -> None:
     for name, wrong in (("micro_batch", cfg.micro_batch), ("shard", cfg.shard)):
         if wrong:
             raise ValueError(f"train.{name} cannot be used: {type(task).__name__} makes its own steps; leave it out.")
+
+
+def _begin_alike(accelerator: Accelerator, task: nn.Module) -> None:
+    """What DDP does for other tasks: every process begins with the weights and buffers of the first."""
+    if accelerator.num_processes > 1:
+        for tensor in (*task.parameters(), *task.buffers()):
+            torch.distributed.broadcast(tensor.detach(), 0)
 
 
 def _step_seed(seed: int, step: int, rank: int) -> int:

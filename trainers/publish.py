@@ -27,6 +27,7 @@ PICTURE = re.compile(r"!\[[^\]]*\]\((?!https?://)([^)\s]+)\)")
 PICKLES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
 TEXT = {".json", ".jsonl", ".md", ".py", ".txt", ".yaml", ".yml"}
 VOCABULARIES = {"tokenizer.json", "vocab.txt", "vocab.json", "merges.txt"}  # may hold any string
+WORD2VEC = re.compile(rb"([1-9]\d*) ([1-9]\d*)\n")
 SLOWEST = 250_000  # bytes a second, a 2 Mbit/s line
 
 
@@ -132,13 +133,33 @@ def files_to_upload(folder: Path) -> dict[str, Path]:
         files[picture] = path
     files[CARD] = card  # after the model's own files: a library may have left its own README.md in model/
     for path in files.values():
-        if path.suffix in PICKLES:
+        if path.suffix in PICKLES and not is_word2vec(path):
             raise ValueError(f"{path} may be a pickle, which can run code when loaded; remove it from {model}")
         if path.suffix in TEXT and path.name not in VOCABULARIES:
             text = path.read_text(encoding="utf-8", errors="replace")
             if hide_secrets(text) != text:
                 raise ValueError(f"{path} holds a token or the value of a secret variable; take it out")
     return files
+
+
+def is_word2vec(path: Path) -> bool:
+    """Whether a file is in the binary format of the word2vec tool, from its first byte to its last.
+
+    A line "count width"; then per word its name, a space, width fp32 numbers and a line end. It runs no code, but its
+    usual name, vectors.bin, is one of pickles too.
+    """
+    content = path.read_bytes()
+    head = WORD2VEC.match(content)
+    if head is None:
+        return False
+    place = head.end()
+    for _ in range(int(head[1])):
+        space = content.find(b" ", place)
+        place = space + 1 + 4 * int(head[2])
+        if space < 0 or content[place : place + 1] != b"\n":
+            return False
+        place += 1
+    return place == len(content)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -87,7 +87,10 @@ def _choose(folder: Path, cfg: TrainConfig, run: dict[str, Any]) -> str | None:
         if (wrong := checkpoint.damage(candidate)) is not None:
             print(f"Checkpoint {candidate.name} is damaged and passed over: {wrong}.", flush=True)
             continue
-        changes = _differences(checkpoint.read_state(candidate)["run"], run)
+        then = checkpoint.read_state(candidate)["run"]
+        # Options that are newer than the checkpoint had no effect on it, as they have by default.
+        then["train"] = TrainConfig().identity() | then["train"]
+        changes = _differences(then, run)
         if changes and cfg.resume == "auto":
             return (
                 f"refused: {candidate} was made with other settings: {'; '.join(changes)}. Choose another folder with "

@@ -1,14 +1,28 @@
 """The Transformers that every text method shares: stock classes, built from a tokenizer and a shape, or loaded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 Family = Literal["bert", "albert", "roberta", "modernbert", "electra", "gpt2", "llama"]
+CAUSAL = ("gpt2", "llama")
+"""Model types that read from left to right."""
+POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert")
+"""Model types that count positions from the padding token's number on."""
+_HEADS = {
+    "bert": "cls.predictions",
+    **dict.fromkeys(POSITIONS_AFTER_PADDING, "lm_head"),
+    "albert": "predictions",
+    "modernbert": "head decoder",
+    "electra": "generator_predictions generator_lm_head",
+}
+MASKED = tuple(_HEADS)
+"""Model types that read in both directions and say hidden tokens."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +69,8 @@ def build_config(cfg: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> Pretra
         "hidden_size": cfg.width,
         "num_hidden_layers": cfg.layers,
         "num_attention_heads": cfg.heads,
-        # RoBERTa counts positions from the padding token's number on.
-        "max_position_embeddings": cfg.length + (tokenizer.pad_token_id + 1 if cfg.family == "roberta" else 0),
+        "max_position_embeddings": cfg.length
+        + (tokenizer.pad_token_id + 1 if cfg.family in POSITIONS_AFTER_PADDING else 0),
         **dict.fromkeys(names, cfg.dropout),
         **{
             f"{name}_token_id": getattr(tokenizer, f"{name}_token_id")
@@ -76,13 +90,36 @@ def build_config(cfg: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> Pretra
 
 
 def build_model(
-    cfg: ModelConfig, tokenizer: PreTrainedTokenizerBase, auto: Any = AutoModel, **options: Any
+    cfg: ModelConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    auto: Any = AutoModel,
+    families: Collection[str] | None = None,
+    **options: Any,
 ) -> PreTrainedModel:
     """A stock model in fp32: `auto` is AutoModel, AutoModelForMaskedLM, AutoModelForCausalLM ... New weights come from
-    torch's global generator. options: of the configuration, such as the number of labels."""
+    torch's global generator.
+
+    Args:
+        families: model types that the method can train, such as `CAUSAL`; all if left out.
+        options: of the configuration, such as the number of labels.
+
+    Raises:
+        ValueError: for another family, and for a checkpoint that cannot be loaded or does not fit.
+    """
     if cfg.start_from:
         model = _load(cfg, tokenizer, auto, options)
+        if families and (kind := model.config.model_type) not in families:
+            raise ValueError(
+                f"model.start_from {cfg.start_from!r} is of family {kind}, which this method with its options cannot "
+                f"train; choose one of {', '.join(families)}."
+            )
     else:
+        if families and cfg.family not in families:
+            known = [family for family in families if family in get_args(Family)]
+            raise ValueError(
+                f"model.family is {cfg.family}, which this method with its options cannot train; choose "
+                f"{' or '.join(known)}."
+            )
         config = build_config(cfg, tokenizer)
         config.update(options)
         model = auto.from_config(config, dtype=torch.float32)
@@ -94,11 +131,23 @@ def build_model(
 
 
 def _load(cfg: ModelConfig, tokenizer: PreTrainedTokenizerBase, auto: Any, options: dict[str, Any]) -> PreTrainedModel:
+    # Others' weights come as safetensors only, for a pickle runs code. Shapes that differ are to be named below.
+    safe: dict[str, Any] = {"use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True}
+    model: PreTrainedModel
+    logging.disable_progress_bar()
     try:
-        model: PreTrainedModel = auto.from_pretrained(cfg.start_from, dtype=torch.float32, **options).train()
+        model, info = auto.from_pretrained(cfg.start_from, dtype=torch.float32, **safe, **options)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"model.start_from {cfg.start_from!r} cannot be loaded: {reason}") from error
+    finally:
+        logging.enable_progress_bar()
+    if info["mismatched_keys"]:
+        name, there, here = min(info["mismatched_keys"])
+        raise ValueError(
+            f"model.start_from {cfg.start_from!r} has {name} of shape {tuple(there)}, and {tuple(here)} is needed; "
+            "give a checkpoint without a head, or one whose head has as many classes."
+        )
     embeddings: Any = model.get_input_embeddings()
     vocabulary: int = embeddings.num_embeddings
     if len(tokenizer) > vocabulary:
@@ -112,32 +161,25 @@ def _load(cfg: ModelConfig, tokenizer: PreTrainedTokenizerBase, auto: Any, optio
             f"model.length {cfg.length} is more than the {longest} tokens that model.start_from {cfg.start_from!r} "
             "reads at once; lower it."
         )
+    model.train()
     return model
 
 
 def longest_text(config: PretrainedConfig) -> int:
     """Tokens that a model of this configuration reads at once."""
     places: int = config.max_position_embeddings
-    of_padding = config.model_type in ("roberta", "xlm-roberta", "camembert")
-    return places - config.pad_token_id - 1 if of_padding else places
+    return places - config.pad_token_id - 1 if config.model_type in POSITIONS_AFTER_PADDING else places
 
 
 def masked_lm_head(model: PreTrainedModel) -> Callable[[Tensor], Tensor]:
     """What turns hidden states (k, d) into scores of the vocabulary (k, c), of a masked language model: the transform
     and the projection, so that both can be had at chosen positions only."""
-    parts = {
-        "bert": "cls.predictions",
-        "roberta": "lm_head",
-        "albert": "predictions",
-        "modernbert": "head decoder",
-        "electra": "generator_predictions generator_lm_head",
-    }
     kind = model.config.model_type
-    if kind not in parts:
+    if kind not in MASKED:
         raise ValueError(
-            f"A model of family {kind} is no masked language model here; choose one of {', '.join(parts)}."
+            f"A model of family {kind} is no masked language model here; choose one of {', '.join(MASKED)}."
         )
-    return nn.Sequential(*(model.get_submodule(name) for name in parts[kind].split()))
+    return nn.Sequential(*(model.get_submodule(name) for name in _HEADS[kind].split()))
 
 
 def mean_pooled(hidden: Tensor, mask: Tensor) -> Tensor:

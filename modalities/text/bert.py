@@ -8,13 +8,14 @@ from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM, AutoModelForPreTraining, PreTrainedTokenizerBase
 
 from modalities.task import Batch
-from modalities.text.backbones import ModelConfig, build_model, masked_lm_head
+from modalities.text.backbones import MASKED, ModelConfig, build_model, masked_lm_head
 from modalities.text.packing import packed_inputs
 from modalities.text.task import TextTask
 from objectives.precision import widen
 from objectives.predictive import IGNORE, masked_cross_entropy
 
 Pairs = Literal["none", "nsp", "sop"]
+_WITH_PAIRS = {"bert": "cls.seq_relationship", "albert": "sop_classifier"}
 
 
 class Bert(TextTask):
@@ -32,14 +33,9 @@ class Bert(TextTask):
 
     def __init__(self, model: ModelConfig, tokenizer: PreTrainedTokenizerBase, pairs: Pairs = "none") -> None:
         super().__init__(tokenizer)
-        if model.family not in ("bert", "roberta", "albert", "modernbert", "electra"):
-            raise ValueError(f"model.family {model.family} reads in one direction only; choose bert, or one like it.")
-        if pairs != "none" and model.family not in ("bert", "albert"):
-            raise ValueError(f"pairs {pairs!r} needs model.family bert or albert; {model.family} has no head for it.")
         self.pairs = pairs
-        self.encoder = build_model(
-            model, tokenizer, AutoModelForMaskedLM if pairs == "none" else AutoModelForPreTraining
-        )
+        head, families = (AutoModelForMaskedLM, MASKED) if pairs == "none" else (AutoModelForPreTraining, _WITH_PAIRS)
+        self.encoder = build_model(model, tokenizer, head, families)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """{"loss", "count", "accuracy"}, and of pairs "masked_loss", "pair_loss", "pair_accuracy".
@@ -81,5 +77,4 @@ class Bert(TextTask):
         return {name: batch[name] for name in names if name in batch}
 
     def _pair_head(self) -> nn.Module:
-        name = {"bert": "cls.seq_relationship", "albert": "sop_classifier"}[self.encoder.config.model_type]
-        return self.encoder.get_submodule(name)
+        return self.encoder.get_submodule(_WITH_PAIRS[self.encoder.config.model_type])

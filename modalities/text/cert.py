@@ -48,7 +48,7 @@ class CERTConfig:
 @dataclass
 class _NewKeys:
     """Keys of the step that is being made, in one piece or in micro-batches, and the ids of their rows. They are no
-    state: between steps there are none."""
+    state: a step that is not taken leaves none to the next."""
 
     keys: list[Tensor] = field(default_factory=list)
     ids: list[Tensor] = field(default_factory=list)
@@ -104,6 +104,8 @@ class CERT(SentenceTask):
             right = F.cosine_similarity(z.to(keys.dtype), keys)  # (n,)
             accuracy = (cosines.masked_fill(stale, -2.0).amax(1) < right).to(right.dtype).mean()
             if self.training:
+                if self.head[0].weight.grad is None:  # a step begins; the one before may have been skipped
+                    self.new = _NewKeys()
                 self.new.keys.append(keys)
                 self.new.ids.append(ids)
         return {"loss": loss, "accuracy": accuracy, "embedding_std": embedding_std(z.detach())}
@@ -119,8 +121,6 @@ class CERT(SentenceTask):
         """The step's keys of all processes enter the queue in order of rows; the teacher moves towards the student."""
         keys, ids = gather(torch.cat(self.new.keys)), gather(torch.cat(self.new.ids))  # (m, projection), (m,)
         self.new = _NewKeys()
-        sound = keys.isfinite().all(1)  # a step that was skipped may have left others behind
-        keys, ids = keys[sound], ids[sound]
         size, skipped = len(self.stored), max(0, len(keys) - len(self.stored))
         places = (self.pointer + torch.arange(skipped, len(keys), device=keys.device)) % size
         self.stored[places], self.stored_ids[places] = keys[skipped:], ids[skipped:]

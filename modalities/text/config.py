@@ -36,7 +36,7 @@ class DataConfig:
     stream: bool = False
     """Read the training rows while training, without a copy on disk."""
     max_bad: float = 0.01
-    """Share of rows that may be unusable (empty, not UTF-8, without score) before loading stops."""
+    """Share of rows that may be unusable (empty, not UTF-8, no score, unknown class) before reading stops."""
 
     def __post_init__(self) -> None:
         if self.held_out < 0 or (self.held_out >= 1 and self.held_out != int(self.held_out)):

@@ -14,7 +14,8 @@ View = Literal["none", "token", "feature", "span", "shuffle"]
 
 
 def view(embeddings: Tensor, mask: Tensor, seeds: Tensor, kind: View, share: float, stream: int) -> Tensor:
-    """One view of each text. The first and last token, which tokenizers put around a text, stay as they are.
+    """One view of each text. The first and last token, which tokenizers put around a text, stay as they are, but for
+    `feature`, which takes its dimensions from every token.
 
     embeddings: (n, t, d), of words, before positions are added, so that a token cut off leaves its place behind (in the
     paper the place goes, too). mask: (n, t), with padding at the end, on which nothing depends. seeds: int64 (n,).

@@ -18,7 +18,7 @@ from modalities.draws import as_signed, uniform_on_device
 from modalities.task import Batch
 from modalities.text.backbones import ModelConfig, build_model, masked_lm_head
 from modalities.text.masking import MaskConfig, MaskedCollate
-from modalities.text.packing import PackedRow, same_document
+from modalities.text.packing import PackedRow, packed_inputs
 from modalities.text.task import TextTask
 from objectives.precision import full_precision, widen
 from objectives.predictive import IGNORE, replaced_tokens
@@ -26,6 +26,7 @@ from objectives.predictive import IGNORE, replaced_tokens
 # The paper hides every chosen token; the released code leaves 15 % of them in the generator's sight.
 RELEASED = MaskConfig(share=0.15, masked=0.85, random=0.0)
 PAPER = MaskConfig(share=0.15, masked=1.0, random=0.0)
+_FAMILY = ("electra",)
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,8 @@ class Electra(TextTask):
         self, model: ModelConfig, tokenizer: PreTrainedTokenizerBase, cfg: ElectraConfig | None = None
     ) -> None:
         super().__init__(tokenizer)
-        if model.family != "electra":
-            raise ValueError(f"model.family is {model.family}; ELECTRA's two networks are of the family electra.")
         self.cfg = cfg or ElectraConfig()
-        self.encoder = build_model(model, tokenizer, AutoModelForPreTraining)
+        self.encoder = build_model(model, tokenizer, AutoModelForPreTraining, _FAMILY)
         self.generator = build_generator(self.encoder, model, tokenizer, self.cfg)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -109,12 +108,11 @@ class Electra(TextTask):
         labels, shown = batch["labels"], batch["input_ids"]
         picked = labels != IGNORE  # (n, t)
         truth = torch.where(picked, labels, shown)
-        where = _context(batch)
-        hidden = self.generator.electra(input_ids=shown, **where).last_hidden_state[picked]  # (k, narrower d)
-        logits = masked_lm_head(self.generator)(hidden)  # (k, c)
+        hidden = self.generator.electra(**_inputs(self.generator, batch, shown)).last_hidden_state  # (n, t, narrower d)
+        logits = masked_lm_head(self.generator)(hidden[picked])  # (k, c)
         draws = uniform_on_device(batch["seeds"], labels.shape[1])[picked]  # (k,)
         fake = truth.masked_scatter(picked, sample(logits, draws))  # (n, t)
-        scores = self.encoder(input_ids=fake, **where).logits  # (n, t)
+        scores = self.encoder(**_inputs(self.encoder, batch, fake)).logits  # (n, t)
         return {"logits": logits, "fake": fake, "replaced": fake != truth, "scores": scores}
 
     def save(self, folder: Path) -> None:
@@ -136,7 +134,8 @@ def build_generator(
     """
     theirs = discriminator.config
     if cfg.generator_from:
-        generator = build_model(replace(model, start_from=cfg.generator_from), tokenizer, AutoModelForMaskedLM)
+        start = replace(model, start_from=cfg.generator_from)
+        generator = build_model(start, tokenizer, AutoModelForMaskedLM, _FAMILY)
     else:
         config = copy.deepcopy(theirs)
         for name in ("hidden_size", "num_attention_heads", "intermediate_size"):
@@ -176,7 +175,8 @@ def _real(batch: Batch) -> Tensor:
     return (batch["segments"] if "segments" in batch else batch["attention_mask"]) > 0
 
 
-def _context(batch: Batch) -> dict[str, Any]:
+def _inputs(model: PreTrainedModel, batch: Batch, ids: Tensor) -> dict[str, Any]:
+    """What to call a network with, to read `ids` (n, t) where the batch has its tokens."""
     if "segments" in batch:
-        return {"attention_mask": same_document(batch["segments"]), "position_ids": batch["position_ids"]}
-    return {"attention_mask": batch["attention_mask"]}
+        return packed_inputs(model, {**batch, "input_ids": ids})
+    return {"input_ids": ids, "attention_mask": batch["attention_mask"]}

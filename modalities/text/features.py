@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from modalities.text.backbones import mean_pooled
+from modalities.text.word_offsets import joined, words_of_tokens
 
 Floats = npt.NDArray[np.float32]
 _BATCH = 64
@@ -37,10 +38,11 @@ def word_layers(
     first = np.cumsum([0, *map(len, texts)])
     parts: dict[str, list[Floats]] = {}
     numbers: list[Floats] = []
-    for places, batch in _batches(tokenizer, [list(words) for words in texts], length):
-        words = [batch.word_ids(row) for row in range(len(places))]
+    for places, batch in _batches(tokenizer, [joined(words) for words in texts], length):
+        offsets = batch["offset_mapping"]
+        words = [words_of_tokens(texts[place], row) for place, row in zip(places, offsets, strict=True)]
         batch = batch.to(model.device)
-        word_of = torch.tensor([[-1 if word is None else word for word in row] for row in words], device=model.device)
+        word_of = torch.from_numpy(np.stack(words)).to(model.device)  # (b, t)
         row_of = torch.arange(len(places), device=model.device)[:, None].expand_as(word_of)
         real = word_of >= 0
         longest = max(len(texts[place]) for place in places)
@@ -67,21 +69,20 @@ def _layers(model: PreTrainedModel, batch: BatchEncoding) -> dict[str, Tensor]:
 
 
 def _batches(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str] | Sequence[list[str]], length: int
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], length: int
 ) -> Iterator[tuple[npt.NDArray[np.int64], BatchEncoding]]:
     """Texts of like length together, with their places."""
-    split = not isinstance(texts[0], str)
-    order = np.argsort([sum(map(len, text)) if split else len(text) for text in texts], kind="stable")
+    order = np.argsort([len(text) for text in texts], kind="stable")
     for start in range(0, len(order), _BATCH):
         places = order[start : start + _BATCH]
         yield (
             places,
             tokenizer(
                 [texts[place] for place in places],
-                is_split_into_words=split,
                 padding=True,
                 truncation=True,
                 max_length=length,
+                return_offsets_mapping=True,
                 return_tensors="pt",
             ),
         )

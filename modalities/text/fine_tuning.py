@@ -41,7 +41,8 @@ class FineTuning(TextTask):
 
 
 class SequenceClassification(FineTuning):
-    """One class for a text or a pair of texts.
+    """One class for a text or a pair of texts, by the stock head, so that what is saved loads with it; the supervised
+    bound of frozen features, which are means over tokens, is `supervised.TextClassifier`.
 
     Batch: input_ids, attention_mask and perhaps token_type_ids (n, t); labels (n,).
     """
@@ -61,8 +62,9 @@ class PairRegression(FineTuning):
     """One number for a pair of texts: how alike they are.
 
     Args:
-        scores: of the training rows. The head begins by saying their mean, and the loss is in units of their variance,
-            so that 1 is what the mean alone earns; the model itself speaks in the scores' own units.
+        scores: of the training rows. A head with a bias begins near their mean (those of GPT-2 and Llama have none, and
+            begin near 0), and the loss is in units of their variance, so that 1 is what the mean alone earns; the model
+            itself speaks in the scores' own units.
 
     Batch: input_ids, attention_mask and perhaps token_type_ids (n, t); labels (n,).
     """
@@ -77,7 +79,7 @@ class PairRegression(FineTuning):
         self.begin()
 
     def begin(self) -> None:
-        """Say the mean."""
+        """Say the mean, as far as a bias can."""
         last = [part for part in self.encoder.modules() if isinstance(part, nn.Linear) and part.out_features == 1][-1]
         if last.bias is not None:
             nn.init.constant_(last.bias, self.mean)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from modalities.task import Batch
 from modalities.text.vocabulary import Vocabulary
-from modalities.text.word_task import WordTask
+from modalities.text.word_task import WordTask, loss_of
 from modalities.text.word_vectors import WordVectors
 from objectives.gather import gather
 
@@ -65,6 +65,11 @@ class GloVe(WordTask):
             model.embedding.weight[:-1] += self.context
         return model
 
+    def look_up(self, ids: Tensor) -> Tensor:
+        """See `WordTask.look_up`; the unknown word has no context."""
+        known = ids < len(self.context)
+        return self.encoder.embedding(ids) + self.context[ids.clamp_max(len(self.context) - 1)] * known[..., None]
+
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Mean over pairs of half their weighted squared error."""
         word, context, word_bias, context_bias = self._rows(batch["words"], batch["near"])
@@ -93,11 +98,12 @@ class GloVe(WordTask):
         As in the C code, a row is divided by the root of 1 + the sum of the squares of all steps it was to make before;
         here the steps of the same batch count too, for they are made at once.
 
-        Returns: the loss before each update, as the mean over the batch.
+        Returns: the loss before each update, as the mean over the batch; not a number where the tables no longer are
+        after the last.
         """
         words, near, counts = (gather(batch[name]).split(self.cfg.step) for name in ("words", "near", "counts"))
         losses = [self._step(*some, rate) for some in zip(words, near, counts, strict=True)]
-        return {"loss": torch.stack(losses).sum() / sum(map(len, words))}
+        return {"loss": loss_of(torch.stack(losses).sum() / sum(map(len, words)), *self._tables())}
 
     def _step(self, words: Tensor, near: Tensor, counts: Tensor, rate: float) -> Tensor:
         word, context, word_bias, context_bias = self._rows(words, near)

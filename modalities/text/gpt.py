@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from modalities.task import Batch
-from modalities.text.backbones import ModelConfig, build_model
+from modalities.text.backbones import CAUSAL, ModelConfig, build_model
 from modalities.text.packing import PackedRow, packed_inputs
 from modalities.text.task import TextTask
 from objectives.predictive import IGNORE, linear_cross_entropy, next_token_labels
@@ -34,9 +34,7 @@ class Gpt(TextTask):
 
     def __init__(self, model: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__(tokenizer)
-        if model.family not in ("gpt2", "llama"):
-            raise ValueError(f"model.family {model.family} reads in both directions; choose gpt2 or llama.")
-        self.encoder = build_model(model, tokenizer, AutoModelForCausalLM)
+        self.encoder = build_model(model, tokenizer, AutoModelForCausalLM, CAUSAL)
         if model.family == "llama" and not model.start_from:  # GPT-2's class does this by itself
             with torch.no_grad():
                 for name, weight in self.encoder.named_parameters():

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from modalities.text.rows import Row
+from modalities.text.word_offsets import joined, words_of_tokens
 from objectives.predictive import IGNORE
 
 
@@ -83,16 +84,11 @@ class TaggedCollate:
     def __call__(self, rows: Sequence[Tagged], seeds: npt.NDArray[np.uint64] | None = None) -> dict[str, Tensor]:
         """See the class. There is nothing random in it, so seeds are not used."""
         options: dict[str, Any] = {"padding": True, "truncation": True, "max_length": self.length}
-        # Joined by spaces, for not every tokenizer tells words that come in a list apart by itself.
-        texts = [" ".join(row["words"]) for row in rows]
-        found = self.tokenizer(texts, return_offsets_mapping=True, **options)
+        found = self.tokenizer([joined(row["words"]) for row in rows], return_offsets_mapping=True, **options)
         batch = {name: torch.tensor(found[name]) for name in ("input_ids", "attention_mask")}
         labels = np.full(batch["input_ids"].shape, IGNORE, dtype=np.int64)
         for place, (row, offsets) in enumerate(zip(rows, found["offset_mapping"], strict=True)):
-            sizes = np.array([len(word) + 1 for word in row["words"]])
-            stops = np.array(offsets)[:, 1]
-            # By a token's last character, for its first may be the space before the word. A mark has none.
-            words = np.where(stops > 0, np.searchsorted(np.cumsum(sizes), stops - 1, side="right"), -1)
+            words = words_of_tokens(row["words"], offsets)
             real = np.flatnonzero(words >= 0)
             known, first = np.unique(words[real], return_index=True)
             labels[place, real[first]] = np.array(row["labels"])[known]

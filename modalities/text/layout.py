@@ -5,13 +5,14 @@ import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
 Ints = npt.NDArray[np.int64]
+SmallInts = npt.NDArray[np.int32]
 _SHORTEST = 8  # tokens of a document that are worth a place at the end of a row
 
 
 def lay_out(
     ids: Ints, words: Ints, lengths: Ints, tokenizer: PreTrainedTokenizerBase, length: int, causal: bool
-) -> dict[str, Ints]:
-    """Rows of `length` tokens: input_ids, segments, position_ids and words, (rows, length) each.
+) -> dict[str, SmallInts]:
+    """Rows of `length` tokens: input_ids, segments, position_ids and words, (rows, length) each, 16 bytes a token.
 
     ids, words: of all documents end to end, of which document i has lengths[i] (at least one).
     """
@@ -23,8 +24,8 @@ def lay_out(
     places = np.repeat(begins + marks // 2, sizes) + within
     origins = np.repeat(sources, sizes) + within
     count = int(rows[-1]) + 1
-    grid = {name: np.zeros(count * length, dtype=np.int64) for name in ("segments", "position_ids")}
-    input_ids = np.full(count * length, tokenizer.pad_token_id, dtype=np.int64)
+    grid = {name: np.zeros(count * length, dtype=np.int32) for name in ("segments", "position_ids")}
+    input_ids = np.full(count * length, tokenizer.pad_token_id, dtype=np.int32)
     input_ids[places] = ids[origins]
     if not causal:
         input_ids[begins] = tokenizer.cls_token_id
@@ -58,10 +59,10 @@ def _places(lengths: list[int], length: int, marks: int) -> tuple[Ints, Ints, In
     return rows, starts, sizes, sources
 
 
-def _words_of_rows(words: Ints, places: Ints, numbers: Ints, count: int, length: int) -> Ints:
+def _words_of_rows(words: Ints, places: Ints, numbers: Ints, count: int, length: int) -> SmallInts:
     """Words counted from 0 in each row, -1 where there is none: a token begins one where its word or its segment is not
     that of the token before it. In the flat grid."""
-    grid = np.full(count * length, -1, dtype=np.int64)
+    grid = np.full(count * length, -1, dtype=np.int32)
     real = words >= 0
     places, words, numbers = places[real], words[real], numbers[real]
     if len(places) == 0:

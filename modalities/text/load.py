@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any
 
@@ -92,8 +92,10 @@ def _streamed(config: DataConfig) -> TextSet:
     table, reader = _open(config, config.split)
     _, held = _collect(config, config.test_split, limit=int(config.held_out))
     classes = reader.declared or sorted_classes(held.labels)
+    if classes or config.label_column != "auto":  # a usual name is no promise that the labels are there
+        reader = replace(reader, known=frozenset(classes))
     test = held.rows(classes, _documents(held))
-    usable = _Usable(reader, {*held.documents, *held.contents})
+    usable = _Usable(reader, {*held.documents, *held.contents}, config.max_bad)
     to_row = _StreamRow(reader, {name: i for i, name in enumerate(classes)})
     train = table.rows.filter(usable).map(to_row, remove_columns=table.columns)
     first = _first(table, reader, config)
@@ -132,20 +134,36 @@ class _StreamRow:
         return dict(self.reader.row(raw, self.classes))
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Usable:
-    """Whether a raw row of a stream can be trained on. Logs those without text, which nobody can count beforehand."""
+    """Whether a raw row of a stream can be trained on. Nobody can count beforehand those that cannot: they are logged
+    at the 1st, 2nd, 4th, 8th ..., and more than the share `max_bad` of at least 1,000 rows is a ValueError."""
 
     reader: Reader
     held: set[int]
+    max_bad: float
+    read: int = 0
+    bad: int = 0
 
     def __call__(self, raw: dict[str, Any]) -> bool:
+        self.read += 1
         try:
-            texts, _ = self.reader.texts(raw), self.reader.score(raw)
+            texts, _, _ = self.reader.texts(raw), self.reader.label(raw), self.reader.score(raw)
         except Unusable as fault:
-            log.warning("%s: a row is left out: %s %s", self.reader.source, fault.cause, fault.where)
+            self._count(f"{fault.cause} {fault.where}".rstrip())
             return False
         return self.reader.document(raw, texts) not in self.held and self.reader.contents(texts) not in self.held
+
+    def _count(self, fault: str) -> None:
+        self.bad += 1
+        source, so_far = self.reader.source, f"{self.bad} of {self.read} rows"
+        if self.read >= _JUDGED and self.bad > self.max_bad * self.read:
+            raise ValueError(
+                f"{source}: {so_far} are unusable, more than data.max_bad={self.max_bad:g} allows, the last for "
+                f"{fault}; repair them or raise data.max_bad."
+            )
+        if self.bad & (self.bad - 1) == 0:
+            log.warning("%s: a row is left out: %s (%s so far)", source, fault, so_far)
 
 
 def _open(config: DataConfig, split_name: str) -> tuple[Table, Reader]:

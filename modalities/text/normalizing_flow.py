@@ -25,7 +25,8 @@ class NormalizingFlow(PreTrainedModel):
 
     Each block scales and shifts every dimension, mirrors the vectors at learnt planes, swaps the halves, and lets one
     half say how the other is scaled and shifted (affine coupling). Glow learns a whole matrix instead of the mirrors,
-    whose determinant is exactly one in any precision.
+    whose determinants need no computing: each is -1. All is computed in the precision of the weights, autocast or not,
+    so that the inverse is one and the determinant is that of what was done.
     """
 
     config_class = NormalizingFlowConfig
@@ -41,17 +42,21 @@ class NormalizingFlow(PreTrainedModel):
 
     def forward(self, vectors: Tensor) -> dict[str, Tensor]:
         """vectors (n, d) -> {"vectors": (n, d), "log_determinant": (n,)}."""
-        z, total = vectors, vectors.new_zeros(len(vectors))
-        for block in self.blocks:
-            z, change = block(z)
-            total = total + change
+        z = vectors.to(self.dtype)
+        total = z.new_zeros(len(z))
+        with torch.autocast(z.device.type, enabled=False):
+            for block in self.blocks:
+                z, change = block(z)
+                total = total + change
         return {"vectors": z, "log_determinant": total}
 
     def inverse(self, z: Tensor) -> Tensor:
         """What `forward` made z of, (n, d)."""
-        for block in reversed(self.blocks):
-            z = block.inverse(z)
-        return z
+        x = z.to(self.dtype)
+        with torch.autocast(x.device.type, enabled=False):
+            for block in reversed(self.blocks):
+                x = block.inverse(x)
+        return x
 
 
 class _Block(nn.Module):

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from modalities.text.layout import lay_out
+from modalities.text.backbones import CAUSAL, MASKED, POSITIONS_AFTER_PADDING
+from modalities.text.layout import SmallInts, lay_out
 from modalities.text.rows import Row
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
 
 Ints = npt.NDArray[np.int64]
-_CAUSAL = ("gpt2", "llama")
 _LOT = 256  # documents of a stream that are packed together
 _AT_ONCE = 1 << 22  # characters that are tokenized at once; their tokens as Python lists take some 300 MB
 
@@ -36,12 +36,12 @@ class PackedRow(TypedDict):
 
 @dataclass(frozen=True)
 class Packed:
-    """Rows of one length: an indexable data set for `fit`."""
+    """Rows of one length: an indexable data set for `fit`. (rows, length) each; a row is widened when it is read."""
 
-    input_ids: Ints
-    segments: Ints
-    position_ids: Ints
-    words: Ints
+    input_ids: SmallInts
+    segments: SmallInts
+    position_ids: SmallInts
+    words: SmallInts
     tokens: int
     """Tokens that are not padding."""
 
@@ -50,10 +50,10 @@ class Packed:
 
     def __getitem__(self, index: int) -> PackedRow:
         return PackedRow(
-            input_ids=self.input_ids[index],
-            segments=self.segments[index],
-            position_ids=self.position_ids[index],
-            words=self.words[index],
+            input_ids=self.input_ids[index].astype(np.int64),
+            segments=self.segments[index].astype(np.int64),
+            position_ids=self.position_ids[index].astype(np.int64),
+            words=self.words[index].astype(np.int64),
         )
 
 
@@ -85,7 +85,8 @@ def packed_stream(
         ids, words, lengths = _tokenized([text for texts in rows["texts"] for text in texts], tokenizer, causal)
         if len(ids) == 0:
             return {name: np.zeros((0, length), np.int64) for name in PackedRow.__annotations__}
-        return lay_out(ids, words, lengths, tokenizer, length, causal)
+        grid = lay_out(ids, words, lengths, tokenizer, length, causal)
+        return {name: values.astype(np.int64) for name, values in grid.items()}
 
     return stream.map(lot, batched=True, batch_size=_LOT, remove_columns=list(Row.__annotations__))
 
@@ -104,14 +105,22 @@ def packed_inputs(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> dict[s
     """What to call a stock model with so that every document of packed rows has the outputs it would have alone:
     input_ids (n, t), an attention mask and position_ids.
 
-    batch: input_ids, segments and position_ids (n, t). The model is BERT, ALBERT, RoBERTa, ModernBERT or ELECTRA, or
-    GPT-2 or Llama (causal), with or without a head, with sdpa or eager attention.
+    batch: input_ids, segments and position_ids (n, t). The model is BERT, ALBERT, RoBERTa (also XLM-RoBERTa
+    or CamemBERT), ModernBERT or ELECTRA, or GPT-2 or Llama (causal), with or without a head, with sdpa or eager
+    attention.
+
+    Raises:
+        ValueError: for a model of another family, of which nobody here knows whether it may see what follows.
     """
     config, family = model.config, model.config.model_type
-    causal = family in _CAUSAL
+    if family not in (*MASKED, *CAUSAL):
+        raise ValueError(
+            f"A model of family {family} cannot read packed rows; choose one of {', '.join((*MASKED, *CAUSAL))}."
+        )
+    causal = family in CAUSAL
     position_ids, seen = batch["position_ids"], same_document(batch["segments"], causal)
     inputs: dict[str, Any] = {"input_ids": batch["input_ids"]}
-    if family == "roberta":  # counts positions from the padding token's number on
+    if family in POSITIONS_AFTER_PADDING:
         position_ids = position_ids + config.pad_token_id + 1
     if causal:  # no text is continued, so keys and values need not be kept
         inputs["use_cache"] = False

@@ -31,6 +31,8 @@ class Reader:
     score_column: str
     declared: list[str]
     """Class names that the table declares for its numbers; empty where the cells are names themselves."""
+    known: frozenset[str] | None = None
+    """The classes that a label may be of; None for any."""
 
     def texts(self, raw: dict[str, Any]) -> list[str]:
         """One of each column. Raises Unusable for blank or undecodable ones, ValueError where a cell is no text."""
@@ -65,9 +67,12 @@ class Reader:
         return self.contents(texts) if name is None else identity(str(name).encode())
 
     def label(self, raw: dict[str, Any]) -> str | None:
-        """Name of the class."""
+        """Name of the class. Raises Unusable for one that is not `known`."""
         value = lookup(raw, self.label_column) if self.label_column else None
-        return class_of(value, self.declared, self.label_column, self.source)
+        name = class_of(value, self.declared, self.label_column, self.source)
+        if name is not None and self.known is not None and name not in self.known:
+            raise Unusable("unknown class", repr(name))
+        return name
 
     def score(self, raw: dict[str, Any]) -> float | None:
         """Raises Unusable where one is asked for and there is none, ValueError where the cell holds something else."""

@@ -63,12 +63,25 @@ class RowDropout(nn.Dropout):
 
 def seed_dropout(encoder: nn.Module, rate: float) -> DropoutDraws:
     """Give every dropout of hidden states in `encoder` this rate and one source of draws, and turn dropout of attention
-    off. The encoder then drops inside `draws.from_rows(...)` only."""
-    draws = DropoutDraws()
+    off. The encoder then drops inside `draws.from_rows(...)` only.
+
+    Only modules that are there can drop: where ModernBERT was built with a rate of 0, `nn.Identity` stands in its
+    attention's output, and its embeddings and feed-forward parts alone drop.
+
+    Raises:
+        ValueError: for a rate above 0 and an encoder without dropout of hidden states, as Llama is.
+    """
+    draws, found = DropoutDraws(), False
     for module in list(encoder.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.Dropout):
                 setattr(module, name, RowDropout(rate, draws))
+                found = True
         if isinstance(getattr(module, "attention_dropout", None), float):
             module.attention_dropout = 0.0  # type: ignore[assignment]
+    if rate and not found:
+        raise ValueError(
+            f"model.dropout {rate} would drop nothing, for {type(encoder).__name__} has no dropout of hidden states; "
+            "choose bert, roberta or another such model.family, or set model.dropout 0."
+        )
     return draws

@@ -30,8 +30,8 @@ class SBERTConfig:
 class SBERT(SentenceTask):
     """Say of two sentences what kind of pair they are, or how alike.
 
-    Batch: seeds (n,), input_ids and attention_mask (n, 2, t); labels long (n,) for classification, scores (n,) between
-    -1 and 1 for regression.
+    Batch: seeds (n,), input_ids and attention_mask (n, 2, t); labels long (n,) for classification, scores (n,) for
+    regression, between -1 and 1, where cosines lie: whoever reads the data sees to that.
 
     Both heads are sentence-transformers' `SoftmaxLoss` and `CosineSimilarityLoss` in formula. Those take a whole
     `SentenceTransformer` into the task and work in autocast's half precision, so they are written out here.

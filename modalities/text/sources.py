@@ -36,6 +36,11 @@ _BUILT_IN = {
 _JOINED = ("wikipedia", "lee", "bible")
 
 
+def built_in(source: str) -> bool:
+    """Whether packages carry what `data.source` names, so that nobody chose its columns."""
+    return bool({name.strip() for name in source.split(",")} & set(_BUILT_IN))
+
+
 def load(config: DataConfig) -> TextSet:
     """Reads, checks and splits the data by document.
 
@@ -46,7 +51,7 @@ def load(config: DataConfig) -> TextSet:
     names = [name.strip() for name in config.source.split(",")]
     if names == [""]:
         raise ValueError("data.source is empty: name a Hub data set, a folder or a file.")
-    if not set(names) & set(_BUILT_IN):
+    if not built_in(config.source):
         return load_table(config)
     if len(names) > 1 and (not set(names) <= set(_JOINED) or len(set(names)) < len(names)):
         raise ValueError(f"data.source={config.source} joins what cannot be: only {', '.join(_JOINED)}, each once.")

@@ -2,6 +2,7 @@
 (Husain et al. 2019, arXiv 1909.09436). The files are parsed, never imported."""
 
 import ast
+import io
 import sys
 import sysconfig
 import warnings
@@ -74,7 +75,7 @@ def _of_file(file: Path) -> Iterator[tuple[str, str, str]]:
     except (SyntaxError, UnicodeDecodeError, ValueError):
         yield "", "", "files that do not parse"
         return
-    lines = source.splitlines(keepends=True)
+    lines = _lines(source)
     for function in _functions(tree):
         documented = ast.get_docstring(function)
         if not documented:
@@ -111,9 +112,14 @@ def _code(function: Function, lines: list[str]) -> str:
     docstring = function.body[0]
     above = lines[function.lineno - 1 : docstring.lineno - 1]
     below = "".join(lines[_last(docstring) : _last(function)]).lstrip("\n")
-    kept = ("".join(above) + below).rstrip().splitlines(keepends=True)
+    kept = _lines(("".join(above) + below).rstrip())
     indent = function.col_offset  # textwrap.dedent stops at comments and strings that stand further left
     return "".join(line[indent:] if line[:indent].isspace() else line for line in kept)
+
+
+def _lines(source: str) -> list[str]:
+    """Lines as Python counts them: `str.splitlines` begins one at a form feed, too, and at U+2028 inside a string."""
+    return io.StringIO(source, newline="").readlines()
 
 
 def _last(node: ast.stmt) -> int:

@@ -10,7 +10,8 @@ from objectives.precision import widen
 
 
 class TextClassifier(TextTask):
-    """Cross-entropy of a linear layer on the mean over tokens.
+    """Cross-entropy of a linear layer on the mean over tokens, the features that probes see, so that it bounds them; a
+    classifier to publish, with its family's stock head, is `fine_tuning.SequenceClassification`.
 
     Batch: input_ids and attention_mask (n, 1, t), as `TextsCollate` gives them of rows of one text; labels (n,).
     """

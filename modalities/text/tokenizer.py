@@ -29,6 +29,9 @@ _ROBERTA = {
     "mask_token": "<mask>",
 }
 _BYTES = 256
+# Characters that are learnt from: unigram holds every part of every different word, in Python, some GB for so many.
+_MOST = {"wordpiece": 1 << 28, "bpe": 1 << 28, "unigram": 1 << 25}
+_PIECE = 1 << 14  # characters of a longer text that are taken or left as one
 
 
 @dataclass(frozen=True)
@@ -58,20 +61,21 @@ def build_tokenizer(cfg: TokenizerConfig, texts: Iterable[str], length: int) -> 
 
     It has pad, unk, cls, sep and mask tokens; bos and eos are cls and sep (eos ends documents for causal models).
     Wordpiece and unigram have BERT's marks and turn characters that `texts` do not have into unk; bpe has RoBERTa's
-    marks, and decoding gives back every text exactly. The one of a checkpoint is taken as it is, but for pad and
-    eos, which are set where it has none.
+    marks, and decoding gives back every text exactly. Of more text than 2**28 characters (unigram: 2**25) that many are
+    learnt from, in pieces evenly spaced over all. The one of a checkpoint is taken as it is, but for pad and
+    eos, which are set where it has none, and that it pads and cuts at the end of a text.
 
     Raises:
         ValueError: for a checkpoint without a tokenizer, texts without a word, or more characters in `texts` than
             cfg.vocabulary has room for.
     """
     if cfg.start_from:
-        return _loaded(cfg.start_from)
+        return _loaded(cfg.start_from, length)
     texts = list(texts)
     if not any(text.strip() for text in texts):
         raise ValueError("The texts to make tokens of are empty; check data.source and data.text_column.")
     train = {"wordpiece": _wordpiece, "bpe": _bpe, "unigram": _unigram}[cfg.kind]
-    backend = train(cfg, texts)
+    backend = train(cfg, _evenly_spaced(texts, _MOST[cfg.kind]))
     if backend.get_vocab_size() > cfg.vocabulary:
         raise ValueError(
             f"tokenizer.vocabulary {cfg.vocabulary} is too small: the texts have so many different characters that "
@@ -92,7 +96,23 @@ def build_tokenizer(cfg: TokenizerConfig, texts: Iterable[str], length: int) -> 
     )
 
 
-def _loaded(place: str) -> PreTrainedTokenizerBase:
+def _evenly_spaced(texts: list[str], most: int) -> list[str]:
+    """Pieces of the texts, in order, of at most `most` characters together; the texts where they have no more."""
+    total = sum(map(len, texts))
+    if total <= most:
+        return texts
+    found, room = [], 0.0
+    for text in texts:
+        for start in range(0, len(text), _PIECE):
+            piece = text[start : start + _PIECE]
+            room += len(piece) * most / total
+            if room >= len(piece):
+                found.append(piece)
+                room -= len(piece)
+    return found
+
+
+def _loaded(place: str, length: int) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(place)
     except (OSError, ValueError) as error:
@@ -101,6 +121,8 @@ def _loaded(place: str) -> PreTrainedTokenizerBase:
         raise ValueError(f"tokenizer.start_from {place!r} has no fast tokenizer, which masks and packing need.")
     tokenizer.eos_token = tokenizer.eos_token or tokenizer.sep_token
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    tokenizer.padding_side = tokenizer.truncation_side = "right"
+    tokenizer.model_max_length = length
     return tokenizer
 
 

@@ -26,7 +26,7 @@ _RAREST = 0.5  # a piece used less often than that is not worth a place
 
 def train_unigram(words: Mapping[str, int], size: int) -> list[tuple[str, float]]:
     """The `size` pieces (fewer where `words` have no more) that explain `words`, {word: count}, best, each with its
-    log-probability: most probable first. Every character is kept as a piece."""
+    log-probability: most probable first. Every character is kept as a piece. All parts of words are held in memory."""
     parts = Counter[str]()
     for word, count in words.items():
         for start in range(0, len(word), _LONGEST_WORD):

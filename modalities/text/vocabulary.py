@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+from tokenizers import Regex, normalizers, pre_tokenizers
 
 _WORD = re.compile(r"\w+")
 
@@ -21,7 +22,8 @@ class VocabularyConfig:
     lower: bool = True
     """Lower-case all words."""
     phrase_passes: int = 0
-    """Passes that join frequent pairs of words to one (new_york); each pass may lengthen what the last one joined."""
+    """Passes that join frequent pairs of words to one (new_york); each pass may lengthen what the last one joined. The
+    published tokenizer does not join: vectors of phrases are for those who look them up in vectors.txt or .bin."""
     phrase_threshold: float = 100.0
     """How much more often than by chance a pair must occur to be joined."""
     run: int = 1000
@@ -59,9 +61,25 @@ class Vocabulary:
         return np.array([places[word] for word in words if word in places], dtype=np.int64)
 
 
+def normalizer(lower: bool) -> normalizers.Normalizer:
+    """Characters composed (NFC), and lower-cased one by one."""
+    return normalizers.Sequence([normalizers.NFC(), *([normalizers.Lowercase()] if lower else [])])
+
+
+def cutter() -> pre_tokenizers.PreTokenizer:
+    """Runs of letters with their marks, digits and underscores."""
+    return pre_tokenizers.Split(Regex(r"\w+"), behavior="removed", invert=True)
+
+
+_NORMALIZERS, _CUTTER = {lower: normalizer(lower) for lower in (False, True)}, cutter()
+
+
 def words_of(text: str, lower: bool = True) -> list[str]:
-    """Runs of letters, digits and underscores."""
-    return _WORD.findall(text.lower() if lower else text)
+    """Words as the published tokenizer cuts them: `re` and `str.lower` would not do, for to them the vowel signs of
+    Hindi are no part of a word, and a sigma is another one where a word ends."""
+    if text.isascii():  # where all agree, and `re` is far faster
+        return _WORD.findall(text.lower() if lower else text)
+    return [word for word, _ in _CUTTER.pre_tokenize_str(_NORMALIZERS[lower].normalize_str(text))]
 
 
 def build_vocabulary(documents: Iterable[Sequence[str]], min_count: int) -> Vocabulary:

@@ -31,11 +31,16 @@ def fit_whitening(vectors: Floats, dimensions: int = 0) -> Whitening:
     Directions in which the vectors do not vary are left out: to divide by their variance would blow up rounding noise.
 
     Raises:
-        ValueError: if more dimensions are wanted than the vectors vary in.
+        ValueError: if the vectors do not vary, or more dimensions are wanted than they vary in.
     """
     mean = vectors.astype(np.float64).mean(0)
     values, vectors_of = np.linalg.eigh(np.cov(vectors.astype(np.float64), rowvar=False, bias=True))  # ascending
     values, vectors_of = values[::-1], vectors_of[:, ::-1]
+    if values[0] <= (np.finfo(np.float32).eps * abs(mean).max()) ** 2:
+        raise ValueError(
+            f"The {len(vectors)} training vectors are all the same, so there is nothing to whiten; look at what the "
+            "encoder learnt."
+        )
     found = int((values > values[0] * len(values) * np.finfo(np.float32).eps).sum())
     if dimensions > found:
         raise ValueError(

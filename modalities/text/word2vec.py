@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from modalities.draws import uniform_on_device
+from modalities.draws import integers_on_device, uniform_on_device
 from modalities.task import Batch
 from modalities.text.huffman import huffman
 from modalities.text.vocabulary import Vocabulary
 from modalities.text.word_blocks import Blocks, band, cut
-from modalities.text.word_task import WordTask, new_table
+from modalities.text.word_task import WordTask, loss_of, new_table
 from objectives.gather import gather
 
 _KEEP, _WINDOW, _NEGATIVE = 1, 2, 3  # streams of a row's draws
@@ -59,10 +59,14 @@ class Word2VecConfig:
 
 
 class Word2Vec(WordTask):
-    """Predict words from the words around them. Batch: words long (n, t), -1 at padding; seeds int64 (n,)."""
+    """Predict words from the words around them. Batch: words long (n, t), -1 at padding; seeds int64 (n,).
+
+    CBOW differs from the C code, and from gensim's cbow_mean=1, in one thing: those give the gradient of the mean whole
+    to each word of the context, here each gets its share of it, the true gradient. A higher rate makes up for that.
+    """
 
     keep: Tensor
-    drawn: Tensor
+    thresholds: Tensor
     nodes: Tensor
     turns: Tensor
 
@@ -77,24 +81,23 @@ class Word2Vec(WordTask):
             self.register_buffer("turns", torch.from_numpy(turns))
             self.output = new_table(len(vocabulary) - 1, cfg.width)
         else:
-            weight = np.cumsum(vocabulary.counts**cfg.power)
-            self.register_buffer("drawn", torch.from_numpy(weight / weight[-1]).float())
+            self.register_buffer("thresholds", torch.from_numpy(thresholds(vocabulary.counts**cfg.power)))
             self.output = new_table(len(vocabulary), cfg.width)
 
     def draw(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Which words are read, bool (n, t); windows of the first, second ... of them, long (n, t); and numbers in
-        [0, 1) for the negatives of the first, second ... block, (n, blocks, s), none in a hierarchical softmax."""
+        """Which words are read, bool (n, t); windows of the first, second ... of them, long (n, t); and numbers below
+        2**53 for the negatives of the first, second ... block, long (n, blocks, s), none in a hierarchical softmax."""
         words, seeds = batch["words"], batch["seeds"]
         n, t = words.shape
         keep = self.keep.index_select(0, words.clamp_min(0).flatten()).view(n, t)
         kept = (words >= 0) & (uniform_on_device(seeds, t, _KEEP) < keep)
         windows = 1 + (uniform_on_device(seeds, t, _WINDOW) * self.cfg.window).long()
         blocks, shared = -(-t // self.cfg.block), 0 if self.cfg.hierarchical else self.cfg.shared
-        return kept, windows, uniform_on_device(seeds, blocks * shared, _NEGATIVE).view(n, blocks, shared)
+        return kept, windows, integers_on_device(seeds, blocks * shared, _NEGATIVE).view(n, blocks, shared)
 
     def negatives(self, numbers: Tensor) -> Tensor:
-        """Words by their counts to `power`, one for each number in [0, 1); same shape, long."""
-        return torch.searchsorted(self.drawn, numbers.to(self.drawn), right=True).clamp_max_(len(self.drawn) - 1)
+        """Words by their counts to `power`, one for each number in [0, 2**53); same shape, long."""
+        return torch.searchsorted(self.thresholds, numbers, right=True)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The loss of a row, summed over its pairs: the plain form, one pair after the other."""
@@ -134,7 +137,8 @@ class Word2Vec(WordTask):
         """Move the tables by -rate times the gradient of the summed loss, `step` words after `step` words. Every
         process makes the whole step, with the words of all: numbers travel, no vectors.
 
-        Returns: the loss per pair (skip-gram) or per word (CBOW) of the first of these updates, before it.
+        Returns: the loss per pair (skip-gram) or per word (CBOW) of the first of these updates, before it; not a number
+        where the tables no longer are after the last.
         """
         batch = {name: gather(batch[name]) for name in ("words", "seeds")}
         kept, windows, numbers = self.draw(batch)
@@ -145,7 +149,8 @@ class Word2Vec(WordTask):
             some = Blocks(*(each[start : start + size] for each in blocks))
             found = self._step(some, numbers[start : start + size], rate, loss is None)
             loss = found if loss is None else loss
-        return {"loss": self.output.new_zeros(()) if loss is None else loss}
+        loss = self.output.new_zeros(()) if loss is None else loss
+        return {"loss": loss_of(loss, self.encoder.embedding.weight, self.output)}
 
     def _step(self, blocks: Blocks, numbers: Tensor, rate: float, measure: bool) -> Tensor | None:
         table, c, reach = self.encoder.embedding.weight, self.cfg.block, self.cfg.window
@@ -197,6 +202,14 @@ def keep_probability(share: np.ndarray, sample: float) -> np.ndarray:
     if not sample:
         return np.ones_like(share)
     return np.minimum(1.0, (np.sqrt(share / sample) + 1) * (sample / share))
+
+
+def thresholds(weights: np.ndarray) -> np.ndarray:
+    """The word of a number in [0, 2**53) is the first whose threshold lies above it, (c,): fp32 has no numbers as small
+    as the share of a rare word among millions, nor has a module's buffer in integers any precision to lose."""
+    total = np.cumsum(weights, dtype=np.float64)
+    found: np.ndarray = (total / total[-1] * 2.0**53).astype(np.int64)
+    return found
 
 
 def _loss(scores: Tensor, labels: Tensor, weights: Tensor, pairs: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from gensim.models import KeyedVectors
 
 from evaluation.analogies import analogy_accuracy
 from evaluation.word_similarity import word_similarity
-from evaluation.word_vectors import WordVectors, nearest
+from evaluation.word_vectors import NamedVectors, nearest
 from modalities.text import word_tests
 
 SOME = ("family", "capital-world", "gram8-plural", "gram3-comparative")
@@ -55,7 +55,7 @@ def questions_file(sections, tmp_path_factory):
     return path
 
 
-def slow(vectors: WordVectors, questions, method: str) -> tuple[int, int]:
+def slow(vectors: NamedVectors, questions, method: str) -> tuple[int, int]:
     """One question, one candidate at a time: how many are right, and how many were asked."""
     right = asked = 0
     for question in questions:
@@ -77,7 +77,7 @@ def slow(vectors: WordVectors, questions, method: str) -> tuple[int, int]:
 
 @pytest.mark.parametrize("fold, method", list(itertools.product((True, False), ("add", "mul"))))
 def test_analogies_one_at_a_time(words, arrays, sections, fold, method):
-    vectors = WordVectors.of(arrays, words, fold)
+    vectors = NamedVectors.of(arrays, words, fold)
     found = analogy_accuracy(vectors, sections, method)
     total = np.zeros(2)
     for name, questions in sections.items():
@@ -93,7 +93,7 @@ def test_analogies_one_at_a_time(words, arrays, sections, fold, method):
 
 @pytest.mark.parametrize("fold", [True, False])
 def test_analogies_as_gensim_has_them(words, arrays, keyed, sections, questions_file, fold):
-    found = analogy_accuracy(WordVectors.of(arrays, words, fold), sections)
+    found = analogy_accuracy(NamedVectors.of(arrays, words, fold), sections)
     total, theirs = keyed.evaluate_word_analogies(str(questions_file), case_insensitive=fold)
     for section in theirs[:-1]:
         right, asked = len(section["correct"]), len(section["correct"]) + len(section["incorrect"])
@@ -103,7 +103,7 @@ def test_analogies_as_gensim_has_them(words, arrays, keyed, sections, questions_
 
 
 def test_the_words_of_a_question_are_no_answers():
-    vectors = WordVectors.of(np.array([[1.0, 0], [1, 0.1], [0.1, 1], [0.2, 1], [0.3, 1]]), list("abcde"))
+    vectors = NamedVectors.of(np.array([[1.0, 0], [1, 0.1], [0.1, 1], [0.2, 1], [0.3, 1]]), list("abcde"))
     scores = analogy_accuracy(vectors, {"s": [("a", "b", "c", "d"), ("a", "b", "c", "c")]})
     assert scores["s"]["accuracy"] == 0.5
     # Broken twin: with all words as candidates it is another.
@@ -114,9 +114,9 @@ def test_the_words_of_a_question_are_no_answers():
 def test_constant_vectors_score_chance():
     words = [f"w{i}" for i in range(8)]
     for method in ("add", "mul"):
-        scores = analogy_accuracy(WordVectors.of(np.ones((8, 3)), words), {"s": [tuple(words[:4])]}, method)
+        scores = analogy_accuracy(NamedVectors.of(np.ones((8, 3)), words), {"s": [tuple(words[:4])]}, method)
         assert scores["total"]["accuracy"] == pytest.approx(1 / 5)
-    empty = analogy_accuracy(WordVectors.of(np.ones((8, 3)), words), {"gram": [("a", "b", "c", "d")]})
+    empty = analogy_accuracy(NamedVectors.of(np.ones((8, 3)), words), {"gram": [("a", "b", "c", "d")]})
     assert np.isnan(empty["total"]["accuracy"]) and empty["total"] | {"accuracy": 0} == {
         "accuracy": 0, "coverage": 0.0, "asked": 0
     }  # fmt: skip
@@ -129,7 +129,7 @@ def test_similarity_as_gensim_has_it(name, tmp_path):
     draw = np.random.default_rng(1).normal(size=(len(known), 6)).astype(np.float32)
     keyed = KeyedVectors(6)
     keyed.add_vectors(known, draw)
-    found = word_similarity(WordVectors.of(draw, known), pairs)
+    found = word_similarity(NamedVectors.of(draw, known), pairs)
     path = tmp_path / "pairs.tsv"
     path.write_text("".join(f"{a}\t{b}\t{score}\n" for a, b, score in pairs))
     (r, _), rho, unknown = keyed.evaluate_word_pairs(str(path))
@@ -140,14 +140,14 @@ def test_similarity_as_gensim_has_it(name, tmp_path):
 
 
 def test_similarity_by_hand():
-    vectors = WordVectors.of(np.array([[2.0, 0], [1, 1], [0, 3], [-1, 0]]), ["A", "b", "c", "d"])
+    vectors = NamedVectors.of(np.array([[2.0, 0], [1, 1], [0, 3], [-1, 0]]), ["A", "b", "c", "d"])
     pairs = [("a", "B", 5.0), ("a", "c", 3.0), ("a", "d", 1.0), ("a", "zebra", 9.0)]
     r = (2 + 2**0.5) / (8 * (1.5 - (1 - 0.5**0.5) ** 2 / 3)) ** 0.5  # of (sqrt 0.5, 0, -1) and (5, 3, 1)
     assert word_similarity(vectors, pairs) == {
         "spearman": pytest.approx(1), "pearson": pytest.approx(r, abs=1e-12), "coverage": 0.75, "pairs": 3
     }  # fmt: skip
     assert np.isnan(word_similarity(vectors, pairs[3:])["spearman"])
-    constant = WordVectors.of(np.ones((4, 2)), ["a", "b", "c", "d"])
+    constant = NamedVectors.of(np.ones((4, 2)), ["a", "b", "c", "d"])
     assert word_similarity(constant, pairs)["spearman"] == 0
     with pytest.raises(ValueError, match="no pairs to judge"):
         word_similarity(vectors, [])
@@ -155,17 +155,17 @@ def test_similarity_by_hand():
 
 def test_words_that_differ_in_case_are_one():
     array = np.array([[3.0, 4], [1, 0], [0, 0], [0, 1]])
-    vectors = WordVectors.of(array, ["The", "the", "straße", "STRASSE"])
+    vectors = NamedVectors.of(array, ["The", "the", "straße", "STRASSE"])
     assert vectors.words == ["The", "straße"] and vectors.find("THE") == 0 and vectors.find("dog") is None
     assert vectors.unit.tolist() == [[0.6, 0.8], [0, 0]]
-    apart = WordVectors.of(array, ["The", "the", "straße", "STRASSE"], fold=False)
+    apart = NamedVectors.of(array, ["The", "the", "straße", "STRASSE"], fold=False)
     assert len(apart.words) == 4 and apart.find("THE") is None
     with pytest.raises(ValueError, match="4 vectors but 1 words"):
-        WordVectors.of(array, ["a"])
+        NamedVectors.of(array, ["a"])
 
 
 def test_nearest(words, arrays, keyed):
-    vectors = WordVectors.of(arrays, words, fold=False)
+    vectors = NamedVectors.of(arrays, words, fold=False)
     for word in words[:5]:
         found, theirs = nearest(vectors, word, 4), keyed.most_similar(word, topn=4)
         assert [name for name, _ in found] == [name for name, _ in theirs]

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from modalities.draws import as_signed, mix, uniform, uniform_on_device
+from modalities.draws import as_signed, integers_on_device, mix, uniform, uniform_on_device
 
 SEEDS = np.arange(1000, dtype=np.uint64) * np.uint64(7919)
 
@@ -61,6 +61,8 @@ def test_the_torch_twin_draws_the_same_numbers():
     wanted = np.floor(uniform(seeds, 5) * 2**24) / 2**24
     found = uniform_on_device(as_signed(seeds), 5)
     assert found.dtype == torch.float32 and (found.double().numpy() == wanted).all()
+    whole = integers_on_device(as_signed(seeds), 5)
+    assert (whole.numpy() == uniform(seeds, 5) * 2**53).all() and (whole % 2**29).any(1).all()  # all 53 bits
     arithmetic = ((as_signed(seeds) >> 40).float() * 2.0**-24).numpy()  # the broken twin: a shift that keeps the sign
     assert (arithmetic < 0).any()
 

@@ -181,6 +181,17 @@ def test_files_that_must_not_go_up(run: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(ValueError, match=r"optimizer\.pt may be a pickle"):
         files_to_upload(run)
     (run / "model/optimizer.pt").unlink()
+    torch.save({}, run / "model/vectors.bin")
+    with pytest.raises(ValueError, match=r"vectors\.bin may be a pickle"):
+        files_to_upload(run)
+    for end in (b"", b"\x80\x04."):  # word2vec's format, and the same with something after it
+        (run / "model/vectors.bin").write_bytes(b"2 1\na \0\0 \n\nb 1234\n" + end)
+        if end:
+            with pytest.raises(ValueError, match=r"vectors\.bin may be a pickle"):
+                files_to_upload(run)
+        else:
+            assert "vectors.bin" in files_to_upload(run)
+    (run / "model/vectors.bin").unlink()
     (run / "model/notes.txt").write_text(f"token {CANARY}")
     with pytest.raises(ValueError, match=r"notes\.txt holds a token") as caught:
         files_to_upload(run)

@@ -42,28 +42,42 @@ def tiny(folder: Path) -> code_text.Config:
     )
 
 
-def test_leaves_a_table_a_card_and_a_model_for_stock_classes(tmp_path: Path) -> None:
-    config = tiny(tmp_path)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> code_text.Config:
+    config = tiny(tmp_path_factory.mktemp("code"))
     code_text.main(config)
-    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    return config
+
+
+def test_leaves_a_table_a_card_and_a_model_for_stock_classes(finished: code_text.Config) -> None:
+    out = finished.train.out
+    results = json.loads((out / "results.json").read_text())
     assert set(results["baselines"]) == {"random initialisation", "TF-IDF"}
     assert len(results["baselines"]["random initialisation"]["mrr"]) == 2
     assert {"mrr", "r10", "back_mrr", "nameless_mrr"} <= results["metrics"].keys()
     # The held-out functions share their words with the docstrings, so that counting words is no guessing.
     assert results["baselines"]["TF-IDF"]["mrr"] > 0.9
-    card = (tmp_path / "out" / "README.md").read_text()
+    card = (out / "README.md").read_text()
     assert "SentenceTransformer" in card and "rank of its function" in card and "`def " in card
-    with Image.open(tmp_path / "out" / "loss.png") as picture:
+    assert "every function is called f" in card and "first 16 tokens of a docstring and 24 of code" in card
+    assert "No module" not in card
+    with Image.open(out / "loss.png") as picture:
         assert min(picture.size) > 150
-    assert verify(tmp_path / "out").difference <= 1e-5
     with pytest.raises(ValueError, match=r"hidden_names was 0\.5 and is 0\.0"):
-        code_text.main(replace(config, task=replace(config.task, hidden_names=0.0)))
+        code_text.main(replace(finished, task=replace(finished.task, hidden_names=0.0)))
+
+
+@pytest.mark.slow
+def test_a_stranger_reads_it(finished: code_text.Config) -> None:
+    assert verify(finished.train.out).difference <= 1e-5
 
 
 def test_what_is_wrong_is_said_first(tmp_path: Path) -> None:
     config = tiny(tmp_path)
     with pytest.raises(ValueError, match=r"model\.length 8 is too short for texts of 24 tokens"):
-        replace(config, model=replace(config.model, length=8))
+        replace(config, model=replace(config.model, length=8, start_from="a checkpoint"))
+    with pytest.raises(ValueError, match=r"eval\.seeds is -1"):
+        EvalConfig(seeds=-1)
     with pytest.raises(ValueError, match="gives 1 texts a row; name two"):
         code_text.main(replace(config, data=replace(config.data, text_column="code")))
 

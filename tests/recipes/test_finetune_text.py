@@ -26,6 +26,7 @@ def table(folder: Path) -> Path:
             "one": f"the {ANIMALS[i % 4]} number {i} sees the old Paris of {draw.integers(1000)}",
             "two": f"the {ANIMALS[(i + (i // 4) % 2) % 4]} number {i} hears the new London of {draw.integers(1000)}",
             "class": ANIMALS[i % 4],
+            "same": "animal",
             "alike": float((i // 4) % 2 == 0),
         }
         for i in range(160)
@@ -52,10 +53,17 @@ COLUMNS: dict[str, dict[str, str]] = {
     "regression": {"text_column": "one,two", "score_column": "alike"},
     "tokens": {"text_column": "one"},
 }
+
+
+def slow(*names: str) -> list[Any]:
+    """One run is enough of every day."""
+    return [pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
 SCORE = {"classification": "accuracy", "regression": "spearman", "tokens": "capitals"}
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", ["classification", *slow("regression", "tokens")])
 def test_a_run_leaves_a_model_that_strangers_can_load(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -77,7 +85,7 @@ def test_a_run_leaves_a_model_that_strangers_can_load(
     assert (tmp_path / "second" / "loss.png").exists()
     card = (tmp_path / "second" / "README.md").read_text()
     assert "1810.04805" in card and str(tmp_path) not in card.split("---")[1]
-    if name == "regression":  # one is enough of what takes a fresh process
+    if name == "regression":
         assert verify(tmp_path / "second").difference < 1e-5
 
 
@@ -88,6 +96,17 @@ def test_learning_is_measured_on_rows_that_were_not_learnt_from(tmp_path: Path) 
     assert not {row[0] for row in question.train.texts} & {row[0] for row in question.test.texts}
     common, counted = (row.metrics for row in baselines(question))
     assert common["accuracy"] <= 0.5 and counted["accuracy"] == 1  # a word says it all
+
+
+def test_documents_are_cut_into_lines_only_where_packages_carry_them(tmp_path: Path) -> None:
+    rows = [{"text": f"Amen.\nAnd line {i}", "label": "ab"[i % 2]} for i in range(40)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = ask("classification", DataConfig(source=str(tmp_path / "rows.jsonl"), label_column="label"), 80)
+    assert sum(found.at_hand) == 40 and all("\n" in texts[0] for texts in found.train.texts)
+    found = ask("classification", DataConfig(source="bible"), 10**6)
+    assert min(len(texts[0].split()) for texts in found.train.texts) < 4  # nothing is dropped for being short
+    assert found.at_hand == (len(found.train), len(found.test))
+    assert not any("\n" in texts[0] for texts in found.train.texts)
 
 
 def test_words_behind_the_end_of_what_is_read_count_as_wrong(tmp_path: Path) -> None:
@@ -118,6 +137,8 @@ def test_words_behind_the_end_of_what_is_read_count_as_wrong(tmp_path: Path) -> 
         ("classification", {"text_column": "one"}, "without a class; name the column with data.label_column"),
         ("regression", {"text_column": "one,two"}, "no pairs of texts with a score"),
         ("regression", {"text_column": "one", "score_column": "alike"}, "no pairs of texts with a score"),
+        ("classification", {"text_column": "one,two,class", "label_column": "class"}, "gives 3 texts a row"),
+        ("classification", {"text_column": "one", "label_column": "same"}, "are of one class"),
     ],
 )
 def test_data_without_answers_is_refused(kind: Any, columns: dict[str, Any], message: str, tmp_path: Path) -> None:

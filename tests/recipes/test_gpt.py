@@ -12,11 +12,12 @@ from safetensors.torch import load_file
 
 from modalities.text.backbones import ModelConfig
 from modalities.text.config import DataConfig
-from modalities.text.gpt import document_tokens
+from modalities.text.gpt import begin_documents, document_tokens
 from modalities.text.ngram_lm import NgramLmConfig
 from modalities.text.packing import pack
-from modalities.text.tokenizer import TokenizerConfig
+from modalities.text.tokenizer import TokenizerConfig, build_tokenizer
 from recipes import gpt, gpt_measure, ngram_lm
+from recipes.gpt_card import samples
 from recipes.gpt_measure import EvalConfig, foresee, held_out
 from tests.recipes.test_kill import launch
 from tests.text import examples_gpt
@@ -63,6 +64,30 @@ def test_counting_in_pieces_is_counting_at_once(monkeypatch: pytest.MonkeyPatch)
     plain = -np.concatenate([model.log_probs(ids) for ids in data.documents])
     assert whole[1].metrics["perplexity"] == pytest.approx(math.exp(plain.mean()), rel=1e-12)
     assert whole[0].metrics["perplexity"] > 1.2 * whole[1].metrics["perplexity"]  # type: ignore[operator]
+
+
+def test_bytes_are_of_what_is_foreseen() -> None:
+    texts = ["The café.", "a dog — 2 fish", ""]
+    size = sum(len(text.encode()) for text in texts)
+    exact = begin_documents(build_tokenizer(TokenizerConfig(kind="bpe", vocabulary=300), texts, LENGTH))
+    data = held_out(texts, exact)
+    assert data.bytes == size and sum(len(ids) for ids in data.documents) > len(data.documents)
+    exact.bos_token = None
+    first = [exact.decode(exact(text, add_special_tokens=False)["input_ids"][:1]) for text in texts[:2]]
+    assert held_out(texts, exact).bytes == size - sum(len(text.encode()) for text in first) < size
+    lossy = begin_documents(build_tokenizer(TokenizerConfig(vocabulary=100), texts, LENGTH))
+    data = held_out(texts, lossy)  # lower case, and no accents
+    scores = foresee(examples_gpt.gpt("gpt2"), [np.arange(5)], LENGTH, 1).scores(data)
+    assert data.bytes == 0 and scores.keys() == {"perplexity", "accuracy"}
+    assert "none, for the tokens do not" in gpt_measure.explain(data, "", [])
+
+
+def test_samples_end_where_the_model_does() -> None:
+    task = examples_gpt.gpt("gpt2")
+    most = task.export().config.max_position_embeddings
+    text = samples(task, EvalConfig(new_tokens=most + 1, prompts="the cat|" + "the cat " * most), 0)
+    assert "nothing to add" in text and text.count("> ") >= 2
+    assert samples(task, EvalConfig(new_tokens=0), 0) == ""
 
 
 def test_models_are_asked_for_what_was_packed() -> None:

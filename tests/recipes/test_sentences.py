@@ -4,6 +4,7 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,15 @@ from transformers import AutoModel
 
 from modalities.text.backbones import ModelConfig
 from modalities.text.config import DataConfig
+from modalities.text.rows import Rows, documents
 from modalities.text.sbert import SBERTConfig
 from modalities.text.sources import load
 from modalities.text.tokenizer import TokenizerConfig
 from recipes import sentences
+from recipes.sentences_baselines import supervised
 from recipes.sentences_measure import EvalConfig, prepare, without
 from recipes.sentences_pretrain import pretrained
-from recipes.sentences_tasks import PRESETS, Config, PretrainConfig, training_rows
+from recipes.sentences_tasks import PRESETS, Config, PretrainConfig, form, refuse_early, refuse_lone_rows, training_rows
 from trainers.hub.check import verify
 
 WHO = ["the old king", "a young queen", "the blind judge", "one poor farmer", "the last captain", "my second teacher"]
@@ -77,7 +80,12 @@ def test_leaves_a_table_and_everything_promised(finished: tuple[Config, Path]) -
     for picture in ("loss.png", "similarity.png"):
         with Image.open(out / picture) as image:
             assert min(image.size) > 150 and picture in card
-    assert "random initialisation" in card and "SentenceTransformer" in card and "2104.08821" in card
+    assert (
+        "SimCSE is unsupervised here" in card
+        and "random initialisation" in card
+        and "SentenceTransformer" in card
+        and "2104.08821" in card
+    )
 
 
 def test_a_stranger_reads_it(finished: tuple[Config, Path]) -> None:
@@ -99,15 +107,32 @@ def test_nothing_judged_is_learnt_from(finished: tuple[Config, Path]) -> None:
     assert judged.barred & {text for texts in data.train.texts for text in texts}  # the broken twin
 
 
-def test_a_line_that_is_barred_bars_a_document_only_with_others() -> None:
-    from modalities.text.rows import documents
-
-    rows = documents(["one\ntwo\nthree", "one\ntwo\nfour\nfive", "six"])
-    assert without(rows, frozenset({"one"})).texts == rows.texts
+def test_a_line_that_is_barred_goes_and_bars_a_document_only_with_others() -> None:
+    rows = documents(["one\ntwo\nthree", "one\ntwo\nfour\n\nfive", "six"])
+    assert without(rows, frozenset({"seven"})).texts == rows.texts
+    assert without(rows, frozenset({"one"})).texts == [["two\nthree"], ["two\nfour\nfive"], ["six"]]
     assert without(rows, frozenset({"one", "two", "six"})).texts == []
 
 
-def test_every_preset_finds_rows_in_what_it_names_or_says_why(tmp_path: Path) -> None:
+def test_blanks_and_line_breaks_hide_nothing_judged() -> None:
+    rows = documents(["one two\nthree", "one two three", "four\n five\nsix", " four ", "seven"])
+    assert without(rows, frozenset({" one two \n three", "four "})).texts == [[" five\nsix"], ["seven"]]
+    pairs = replace(documents(["a", "b"]), texts=[["seven", "one two\nthree"], ["seven", "eight"]])
+    assert without(pairs, frozenset({"one two\nthree"})).texts == [["seven", "eight"]]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_finds_rows_in_what_it_names(name: str, tmp_path: Path) -> None:
+    pairs = load(replace(tiny(tmp_path).eval.pairs, label_column="")).train
+    texts = documents([". ".join([f"The old king saw ship {i}"] * 2 + ["Then he slept all night."]) for i in range(9)])
+    config = PRESETS[name]
+    rows = training_rows(config, pairs if config.data.source == "verses" else texts)
+    several = {"simcse-supervised": 3, "sbert": 2, "sbert-regression": 2, "quick-thought": 2, "skip-thought": 3}
+    assert len(rows) >= 9 and {len(row) for row in rows.texts} == {several.get(name, 2 if name == "cert" else 1)}
+    assert None not in {"sbert": rows.labels, "sbert-regression": rows.scores}.get(name, [])
+
+
+def test_rows_that_a_method_cannot_learn_from_are_said(tmp_path: Path) -> None:
     pairs = tiny(tmp_path).eval.pairs
     found = {}
     for objective in ("classification", "regression"):
@@ -133,3 +158,56 @@ def test_counting_is_where_it_starts_from(finished: tuple[Config, Path]) -> None
     weight = AutoModel.from_pretrained(out / "pretrained" / "model").get_input_embeddings().weight
     weight = weight.detach().numpy()
     assert np.isfinite(weight).all() and weight.std() > 0.1  # of new weights 0.02
+
+
+def test_lone_rows_are_refused_before_training() -> None:
+    lone = replace(PRESETS["simcse"], train=replace(PRESETS["simcse"].train, batch_size=2))
+    with pytest.raises(ValueError, match=r"batch_size 2 gives each of 2 processes one row.*make it 4 or more"):
+        refuse_lone_rows(lone, 2)
+    refuse_lone_rows(lone, 1)
+    refuse_lone_rows(replace(lone, task=SBERTConfig()), 2)  # which compares no rows
+
+
+def test_scores_that_are_no_cosines_are_refused() -> None:
+    def asked(scores: list[float]) -> Rows:
+        pairs = Rows(np.arange(3), [["a", "b"]] * 3, [None] * 3, list(scores))
+        data = DataConfig(source="x", text_column="a,b", score_column="alike")
+        return training_rows(replace(PRESETS["sbert-regression"], data=data), pairs)
+
+    assert asked([-1.0, 0.5, 1.0]).scores == [-1.0, 0.5, 1.0]
+    with pytest.raises(ValueError, match=r"'alike' has scores from 0 to 5, but .* divide them by 5, say, in the table"):
+        asked([0.0, 5.0, 2.5])
+
+
+def test_what_cannot_work_is_refused_before_training(tmp_path: Path) -> None:
+    wide = replace(tiny(tmp_path), eval=EvalConfig(post="whitening", dimensions=17))
+    with pytest.raises(ValueError, match="dimensions is 17, but the vectors have 16"):
+        refuse_early(wide)
+    refuse_early(replace(wide, eval=EvalConfig(post="whitening", dimensions=16)))
+    still = replace(wide, model=replace(wide.model, dropout=0.0))
+    with pytest.raises(ValueError, match="dropout is 0"):
+        form(still, documents(["one"]))
+    with pytest.raises(ValueError, match="leaves nothing to learn from"):
+        training_rows(still, without(documents(["one"]), frozenset({"one"})))
+    pairs = tiny(tmp_path).eval.pairs
+    with pytest.raises(ValueError, match="no held-out rows to search"):
+        prepare(EvalConfig(pairs=replace(pairs, held_out=0.0)))
+
+
+def test_pairs_without_neighbours_are_learnt_as_they_are(tmp_path: Path) -> None:
+    rows = replace(documents(["a", "b", "c"]), texts=[["a", "A"], ["b", "B"], ["c", "C"]])
+    config = tiny(tmp_path)
+    assert training_rows(config, rows) is rows
+    assert "supervised here" in form(config, rows) and "negative" not in form(config, rows)
+    beside = replace(rows, documents=np.zeros(3, dtype=np.int64))
+    assert training_rows(config, beside).texts[0] == ["a", "A", "B"]
+
+
+def test_a_bound_of_too_few_rows_is_left_out(tmp_path: Path) -> None:
+    said: list[str] = []
+    rows = replace(documents(["a"]), texts=[["a", "A"]])
+    judged: Any = SimpleNamespace(training=rows)
+    run: Any = SimpleNamespace(say=said.append)
+    config = tiny(tmp_path)
+    assert supervised(config, config.model, None, judged, {}, run) == []  # type: ignore[arg-type]
+    assert "fewer than train.batch_size 8" in said[0]

@@ -14,7 +14,7 @@ from modalities.text.rows import Rows, documents
 from modalities.text.sentence_encoder import SentenceTask
 from recipes import sentences_post
 from recipes.sentences_measure import EvalConfig
-from recipes.sentences_post import Whitened, post_process
+from recipes.sentences_post import Whitened, post_process, published_encode
 from recipes.sentences_tasks import PRESETS, Config, build_collate, build_task, encoder_of, identity, training_rows
 from tests.text.examples_neighbours import LENGTH, SENTENCES, encoder, tokenizer
 from trainers.config import TrainConfig
@@ -56,8 +56,12 @@ def test_neighbours_stay_within_their_document() -> None:
 def test_eda_is_part_of_what_a_run_is() -> None:
     data: Any = SimpleNamespace(fingerprint="same")
     config = tiny("eda")
-    one, other = (identity(replace(config, eda=EDAConfig(share=share)), data, 0, tokenizer()) for share in (0.1, 0.2))
+    one, other = (
+        identity(replace(config, eda=EDAConfig(share=share)), data, frozenset(), tokenizer()) for share in (0.1, 0.2)
+    )
     assert one != other
+    barred = (identity(config, data, frozenset({text}), tokenizer()) for text in ("a", "b"))
+    assert next(barred) != next(barred)  # as many, but others
 
 
 def task_and_rows() -> tuple[SentenceTask, Rows]:
@@ -66,7 +70,9 @@ def task_and_rows() -> tuple[SentenceTask, Rows]:
 
 
 def run_in(folder: Path) -> Any:
-    return SimpleNamespace(out=folder, main=True, accelerator=SimpleNamespace(device=torch.device("cpu")))
+    return SimpleNamespace(
+        out=folder, main=True, accelerator=SimpleNamespace(device=torch.device("cpu"), num_processes=1)
+    )
 
 
 def test_whitening_is_what_is_published(tmp_path: Path) -> None:
@@ -78,6 +84,7 @@ def test_whitening_is_what_is_published(tmp_path: Path) -> None:
     inputs = {name: tokens[name] for name in ("input_ids", "attention_mask")}
     with torch.no_grad():
         vectors = Whitened(task.published(), post.whitening)(**inputs)["sentence_embedding"].numpy()
+    assert published_encode(task, post)(SENTENCES).shape == (11, 4)
     assert vectors.shape == (11, 4) and abs(vectors - post.encode(SENTENCES)).max() < 1e-4
     assert abs(np.cov(vectors, rowvar=False, bias=True) - np.eye(4)).max() < 1e-3
     assert post_process(tiny("eda"), task, rows, {}, run_in(tmp_path)) is None
@@ -86,7 +93,7 @@ def test_whitening_is_what_is_published(tmp_path: Path) -> None:
 def test_a_flow_is_fitted_and_lies_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sentences_post, "_FLOW_STEPS", 2)
     task, rows = task_and_rows()
-    train = TrainConfig(out=tmp_path, tracker="none", batch_size=8)
+    train = TrainConfig(out=tmp_path, tracker="none", batch_size=64, bucket_window=4)  # more than the vectors
     config = tiny("eda", eval=EvalConfig(post="flow"), train=train)
     post = post_process(config, task, rows, {}, run_in(tmp_path))
     assert post is not None and post.whitening is None

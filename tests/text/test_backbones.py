@@ -60,6 +60,20 @@ def test_checkpoints_that_do_not_fit(tmp_path: Path) -> None:
         build_model(dataclasses.replace(start, start_from=str(tmp_path / "nowhere")), tokenizer(), AutoModel)
 
 
+def test_pickled_weights_are_not_loaded(tmp_path: Path) -> None:
+    net = build_model(model("bert"), tokenizer())
+    net.config.save_pretrained(tmp_path)
+    torch.save(net.state_dict(), tmp_path / "pytorch_model.bin")
+    start = dataclasses.replace(model("bert"), start_from=str(tmp_path))
+    with pytest.raises(ValueError, match=r"cannot be loaded: .*safetensors") as error:
+        build_model(start, tokenizer())
+    assert "\n" not in str(error.value)
+    net.save_pretrained(tmp_path)
+    assert torch.equal(
+        build_model(start, tokenizer()).embeddings.word_embeddings.weight, net.get_input_embeddings().weight
+    )
+
+
 def test_no_head_of_a_causal_model() -> None:
     with pytest.raises(ValueError, match="gpt2 is no masked language model"):
         masked_lm_head(build_model(model("gpt2"), tokenizer()))

@@ -119,7 +119,15 @@ def test_fill_mask_and_pretraining_load(tmp_path: Path) -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(ValueError, match="gpt2 reads in one direction"):
+    with pytest.raises(ValueError, match=r"model.family is gpt2, .* choose bert or roberta or albert"):
         Bert(ModelConfig(family="gpt2"), tokenizer())
-    with pytest.raises(ValueError, match="roberta has no head for it"):
+    with pytest.raises(ValueError, match=r"model.family is roberta, .* choose bert or albert\."):
         Bert(model("roberta"), tokenizer(), "nsp")
+
+
+def test_a_checkpoint_is_refused_by_its_own_family(tmp_path: Path) -> None:
+    Bert(model("roberta"), tokenizer()).save(tmp_path)
+    start = ModelConfig(family="albert", length=LENGTH, start_from=str(tmp_path))
+    with pytest.raises(ValueError, match=r"model.start_from '.*' is of family roberta, .* one of bert, albert\."):
+        Bert(start, tokenizer(), "sop")
+    assert Bert(start, tokenizer()).encoder.config.model_type == "roberta"  # which hidden tokens alone may have

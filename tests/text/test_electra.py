@@ -86,7 +86,8 @@ def test_no_gradient_reaches_the_generator_through_its_samples(monkeypatch: pyte
     mixture = learner.play(rows)["logits"].softmax(-1) @ words.weight  # (k, d)
     picked = (rows["labels"] != IGNORE).unsqueeze(-1)
     soft = words(truth_of(rows)).masked_scatter(picked, mixture)
-    leaked = gradients(learner, learner.encoder(inputs_embeds=soft, **module._context(rows)).logits.sum())
+    inputs = module._inputs(learner.encoder, rows, truth_of(rows)) | {"input_ids": None, "inputs_embeds": soft}
+    leaked = gradients(learner, learner.encoder(**inputs).logits.sum())
     assert any(name.startswith("generator.electra.encoder") for name in leaked)
 
 
@@ -146,15 +147,32 @@ def test_a_packed_document_is_judged_as_one_that_stands_alone() -> None:
     rows = collate([pack(short, tokenizer(), LENGTH)[0]], seeds)
     assert rows["segments"].max() == 2
     with torch.no_grad():
-        packed = learner.encoder(input_ids=truth_of(rows), **module._context(rows)).logits[0]
+        packed = learner.encoder(**module._inputs(learner.encoder, rows, truth_of(rows))).logits[0]
         blind = learner.encoder(input_ids=truth_of(rows)).logits[0]  # the broken twin: one document sees the other
         start = 0
         for story in short:
             one = collate([pack([story], tokenizer(), LENGTH)[0]], seeds)
-            alone = learner.encoder(input_ids=truth_of(one), **module._context(one)).logits[0, module._real(one)[0]]
+            inputs = module._inputs(learner.encoder, one, truth_of(one))
+            alone = learner.encoder(**inputs).logits[0, module._real(one)[0]]
             here = slice(start, start := start + len(alone))
             assert (packed[here] - alone).abs().max() < 1e-12
             assert (blind[here] - alone).abs().max() > 1e-6
+
+
+def test_eager_attention_reads_packed_rows_alike() -> None:
+    learner, collate = task().eval(), ElectraCollate(tokenizer(), RELEASED)
+    rows = collate([pack(STORIES[2:4], tokenizer(), LENGTH)[0]], np.arange(1, dtype=np.uint64))
+    assert rows["segments"].max() == 2
+    wanted = learner.play(rows)
+    for network in (learner.encoder, learner.generator):
+        network.set_attn_implementation("eager")
+    found = learner.play(rows)
+    assert torch.equal(found["fake"], wanted["fake"])
+    assert (found["logits"] - wanted["logits"]).abs().max() < 1e-12
+    real = module._real(rows)
+    assert (found["scores"] - wanted["scores"])[real].abs().max() < 1e-12
+    unmasked = learner.encoder(input_ids=found["fake"], position_ids=rows["position_ids"]).logits  # the broken twin
+    assert (unmasked - wanted["scores"])[real].abs().max() > 1e-6
 
 
 def uneven() -> Batch:
@@ -215,7 +233,7 @@ def test_two_processes_with_unequal_counts_equal_one() -> None:
     [
         (lambda: ElectraConfig(narrower=0), "narrower 0 must be at least 1"),
         (lambda: ElectraConfig(weight=0), "weight 0 must be above 0"),
-        (lambda: Electra(replace(SHAPE, family="bert"), tokenizer()), "family is bert"),
+        (lambda: Electra(replace(SHAPE, family="bert"), tokenizer()), "family is bert, .* choose electra"),
         (lambda: Electra(SHAPE, tokenizer(), ElectraConfig(narrower=4)), "leaves the generator 0 heads"),
     ],
 )

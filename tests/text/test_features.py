@@ -1,5 +1,7 @@
 """Frozen features of texts and words: means over the right tokens, whatever stands beside them."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,8 @@ from transformers import AutoModelForMaskedLM, PreTrainedModel
 from modalities.text.backbones import build_model
 from modalities.text.capitals import capitals
 from modalities.text.features import text_layers, word_layers
+from modalities.text.tokenizer import TokenizerConfig, build_tokenizer
+from modalities.text.word_offsets import words_of_tokens
 from tests.text.examples_bert import LENGTH, model, sentences, tokenizer
 
 TEXTS = ["the cat sees the dog", "the old owl", "today"]
@@ -48,6 +52,30 @@ def test_features_of_words_are_means_over_their_tokens() -> None:
     assert np.abs(found["layer 2"][1] - states[places[0]].numpy()).max() > 1e-4  # the first token alone
     last = alone(net, "today")[1].numpy()
     assert np.abs(found["layer 2"][-1] - last).max() < 1e-5  # order kept though batches go by length
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_words_are_read_as_they_stand_in_their_text(kind: Any) -> None:
+    text = build_tokenizer(TokenizerConfig(kind, 400 if kind == "bpe" else 60), sentences(50), LENGTH)
+    torch.manual_seed(0)
+    net = build_model(model("bert"), text).eval()
+    words = [["the", "cat", "sees", "it"], ["owl"]]
+    found, known = word_layers(net, text, words, LENGTH)
+    assert known.all()
+    ids = text("the cat sees it")
+    states = net(input_ids=torch.tensor([ids["input_ids"]])).last_hidden_state[0]
+    for word in range(4):
+        here = [place for place, number in enumerate(ids.word_ids()) if number == word]
+        assert np.abs(found["layer 2"][word] - states[here].detach().mean(0).numpy()).max() < 1e-5
+    split = text(words[0], is_split_into_words=True)  # the broken twin: every word as if it began a text
+    assert (split["input_ids"] != ids["input_ids"]) == (kind == "bpe")
+
+
+@pytest.mark.parametrize("offsets", [[(0, 1), (2, 2), (2, 3), (4, 5)], [(0, 1), (1, 2), (2, 3), (3, 5)]])
+def test_a_space_belongs_to_the_word_that_it_begins(offsets: list[tuple[int, int]]) -> None:
+    """Whether the tokenizer counts spaces with the tokens that begin with them or not."""
+    marked = [(0, 0), *offsets, (0, 0)]
+    assert words_of_tokens(["a", "b", "c"], marked).tolist() == [-1, 0, 1, 1, 2, -1]
 
 
 def test_words_beyond_the_length_have_no_feature() -> None:

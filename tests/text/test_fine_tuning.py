@@ -60,6 +60,16 @@ def test_a_checkpoint_is_where_training_starts(tmp_path: Path) -> None:
     )
 
 
+def test_a_head_for_other_classes_is_refused(tmp_path: Path) -> None:
+    task, _ = examples.classification()
+    task.save(tmp_path)
+    given = ModelConfig(start_from=str(tmp_path), length=LENGTH)
+    with pytest.raises(
+        ValueError, match=r"has classifier.bias of shape \(3,\), and \(5,\) is needed; give a checkpoint"
+    ):
+        SequenceClassification(given, tokenizer(), list("abcde"))
+
+
 def test_guessing_the_mean_costs_one() -> None:
     task, _ = examples.regression()
     assert isinstance(task, PairRegression)

@@ -79,6 +79,14 @@ def test_an_update_is_adagrad_on_the_gradients_of_the_loss() -> None:
     assert apart(tables(task), plain) > 1e-4
 
 
+def test_a_table_that_is_lost_shows_in_the_loss_of_the_same_update() -> None:
+    task, batch = built()
+    task.float().cfg = GloVeConfig(width=16, step=8)
+    assert torch.isfinite(task.update(batch, RATE)["loss"])
+    lost = task.update(batch, 1e39)["loss"]  # measured before the tables move
+    assert not torch.isfinite(task.context).all() and not torch.isfinite(lost)
+
+
 def test_what_is_published_is_the_sum_of_both_tables() -> None:
     task, _ = built()
     wanted = (task.encoder.embedding.weight[:-1] + task.context).detach().numpy()
@@ -113,3 +121,17 @@ def test_impossible_options_are_refused() -> None:
         GloVeConfig(most=0)
     with pytest.raises(ValueError, match=r"glove.window is 0"):
         GloVeConfig(window=0)
+
+
+def test_features_are_those_of_the_published_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, _ = built()
+    inputs = task.tokenizer(["word1 word2 new", "word39"], padding=True, return_tensors="pt")
+    published = task.export()(inputs["input_ids"]).last_hidden_state.detach()  # (2, 3, d)
+    monkeypatch.delattr(GloVe, "export")  # a copy of the table
+    found = task.encode(inputs).detach()
+    assert apart([found[0], found[1]], [published[0, :2].mean(0), published[1, 0]]) < 1e-12
+    assert apart([task.look_up(inputs["input_ids"]).detach()], [published]) == 0
+    assert (
+        apart([found[0]], [task.encoder.embedding.weight[1:3].detach().mean(0)]) > 0.1
+    )  # the broken twin: no contexts
+    assert task.vectors().shape == (40, 16)

@@ -8,10 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
 from modalities.text.backbones import ModelConfig
 from modalities.text.gpt import Gpt, next_tokens
+from modalities.text.packing import packed_inputs
 from objectives.predictive import IGNORE
 from tests.text.examples_gpt import LENGTH, gpt, packed, stories, tokenizer
 from trainers.hub.check import verify, write_check
@@ -80,6 +81,23 @@ def test_padding_changes_nothing(family: str) -> None:
     padded = {name: F.pad(tensor[:, :-4], (0, 4)) for name, tensor in batch.items()}
     short = {name: tensor[:, :-4] for name, tensor in batch.items()}
     assert abs(task(padded)["loss"].item() - task(short)["loss"].item()) < 1e-12
+
+
+def test_a_checkpoint_is_refused_by_its_own_family(tmp_path: Path) -> None:
+    """Another causal model, of which packed rows do not know that it must not see what follows."""
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2}
+    config = Qwen2Config(vocab_size=len(tokenizer()), intermediate_size=32, max_position_embeddings=LENGTH, **shape)
+    other = Qwen2ForCausalLM(config)
+    other.save_pretrained(tmp_path)
+    start = ModelConfig(family="llama", length=LENGTH, start_from=str(tmp_path))
+    with pytest.raises(ValueError, match=r"is of family qwen2, .* choose one of gpt2, llama"):
+        Gpt(start, tokenizer())
+    with pytest.raises(ValueError, match="family qwen2 cannot read packed rows"):
+        packed_inputs(other, packed())
+    gpt("gpt2").save(tmp_path)
+    assert Gpt(start, tokenizer()).encoder.config.model_type == "gpt2"
+    with pytest.raises(ValueError, match=r"model.family is bert, .* choose gpt2 or llama"):
+        Gpt(ModelConfig(family="bert"), tokenizer())
 
 
 def test_labels_are_the_next_tokens_of_the_same_document() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
 from modalities.text.backbones import ModelConfig, build_config
 from modalities.text.packing import Packed, pack, packed_inputs, same_document
@@ -70,6 +70,13 @@ def test_a_causal_row_has_documents_that_begin_and_end(kind: str, length: int) -
     begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id
     assert found == [i for ids in wanted if ids for i in [begin, *ids, end]]
     assert packed.tokens == len(found)
+
+
+def test_rows_are_wide_and_what_holds_them_is_not() -> None:
+    packed = pack(TEXTS, TOKENIZERS["wordpiece"], LENGTH)
+    held = [getattr(packed, name) for name in packed[0]]
+    assert sum(grid.nbytes for grid in held) == 16 * LENGTH * len(packed)
+    assert {row.dtype for row in packed[0].values()} == {np.dtype(np.int64)}  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
@@ -139,10 +146,13 @@ FAMILIES = ("bert", "albert", "roberta", "modernbert", "electra", "gpt2", "llama
 
 
 def model_of(family: Any, attention: str, head: Any = AutoModel) -> tuple[Any, Any]:
+    kind, family = family, family if family in FAMILIES else "roberta"
     tokenizer = TOKENIZERS["bpe" if family == "roberta" else "wordpiece"]
     shape = ModelConfig(family=family, width=16, layers=3, heads=2, feed_forward=32, length=LENGTH, dropout=0.0)
     config = build_config(shape, tokenizer)
     config.tie_word_embeddings = False
+    if kind not in FAMILIES:
+        config = AutoConfig.for_model(kind, **{k: v for k, v in config.to_dict().items() if k != "model_type"})
     if family == "modernbert":
         config.local_attention = 8  # far less than a row
     torch.manual_seed(0)
@@ -172,7 +182,7 @@ def far_from_alone(model: Any, batch: dict[str, Tensor], inputs: dict[str, Any])
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, "xlm-roberta", "camembert"])
 def test_packed_outputs_are_those_of_each_document_alone(family: str, attention: str) -> None:
     causal = family in ("gpt2", "llama")
     model, tokenizer = model_of(family, attention)

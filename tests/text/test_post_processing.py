@@ -40,6 +40,10 @@ def test_directions_without_variance_are_left_out() -> None:
     assert found.weight.shape == (8, 6) and abs(found(flat)).max() < 10
     with pytest.raises(ValueError, match="vary in 6 directions"):
         fit_whitening(flat, 7)
+    for rows in (1, 50):
+        with pytest.raises(ValueError, match=f"The {rows} training vectors are all the same"):
+            fit_whitening(np.full((rows, 4), 0.1, dtype=np.float32))
+    assert fit_whitening(VECTORS * 1e-4 + 1).weight.shape[1] > 0  # little is not nothing
 
 
 def test_the_folder_holds_the_map(tmp_path: Path) -> None:
@@ -86,6 +90,19 @@ def test_the_determinant_is_that_of_the_jacobian() -> None:
         jacobian = torch.autograd.functional.jacobian(lambda v: model(v[None])["vectors"][0], row)
         assert abs(torch.linalg.slogdet(jacobian)[1] - claimed) < 1e-12
     assert said.std() > 1e-3  # the couplings make it differ from row to row
+
+
+def test_autocast_changes_nothing() -> None:
+    model, x = trained().float(), torch.from_numpy(VECTORS[:20])
+    wanted = model(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = model(x)
+        again = model.inverse(found["vectors"])
+        broken = model.blocks[0](x)[0]  # a block alone, as autocast has it
+    assert all(torch.equal(found[name], value) for name, value in wanted.items())
+    assert torch.equal(again, model.inverse(wanted["vectors"]))
+    assert (broken - model.blocks[0](x)[0]).abs().max() > 1e-4
+    assert model.inverse(found["vectors"].bfloat16()).dtype == torch.float32
 
 
 def test_the_flow_starts_from_the_spread_of_the_vectors() -> None:

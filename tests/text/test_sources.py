@@ -11,6 +11,7 @@ import datasets
 import numpy as np
 import pytest
 
+from modalities import plain_text
 from modalities.text.config import DataConfig
 from modalities.text.sources import load
 from tests.image_text.conftest import private_cache as private_cache
@@ -171,10 +172,10 @@ def test_streams_give_the_same_rows(tmp_path, caplog):
     assert list(stream.train) == list(whole.train) and list(stream.test) == list(whole.test)
     assert [row["texts"][0] for row in stream.train] == [story(i) for i in range(6)]
     assert stream.counts["first_rows"] == {"rows": 9, "dropped": {"empty text": 1}}
-    assert "a row is left out: empty text" in caplog.text
+    assert "a row is left out: empty text (1 of 2 rows so far)" in caplog.text
     with pytest.raises(ValueError, match=r"first 9 rows: 1 of 9 rows are unusable"):
         load(options(tmp_path / "d", stream=True, **wanted | {"max_bad": 0.1}))
-    few = load(options(tmp_path / "d", stream=True, **wanted | {"held_out": 1}))
+    few = load(options(tmp_path / "d", stream=True, **wanted | {"held_out": 1, "label_column": ""}))
     assert len(few.test) == 1 and len(list(few.train)) == 7  # broken twin: one held-out row fewer excludes fewer
     for part in ("train", "test"):
         (tmp_path / "t" / part).mkdir(parents=True)
@@ -182,6 +183,30 @@ def test_streams_give_the_same_rows(tmp_path, caplog):
             (tmp_path / "t" / part / f"{i}.txt").write_text(f"{part} {i}")
     files = load(options(tmp_path / "t", stream=True, test_split="test"))
     assert texts(files.train) == [["train 0"], ["train 1"], ["train 2"]] and len(files.test) == 2
+
+
+def test_labels_that_a_stream_does_not_know_are_counted(tmp_path):
+    parquet(tmp_path / "train.parquet", text=[story(i) for i in range(8)], kind=["a", "b", "c", None] * 2)
+    parquet(tmp_path / "test.parquet", text=["Held out.", "This too."], kind=["a", "b"])
+    wanted = {"stream": True, "test_split": "test", "label_column": "kind"}
+    with pytest.raises(ValueError, match=r"2 of 8 rows are unusable, .* 2 unknown class \(row 2: 'c', 6: 'c'\)"):
+        load(options(tmp_path, **wanted))
+    data = load(options(tmp_path, **wanted, max_bad=0.3))
+    assert data.classes == ["a", "b"] and data.counts["first_rows"]["dropped"] == {"unknown class": 2}
+    assert [row["label"] for row in data.train] == [0, 1, None, 0, 1, None]  # no "c" that passes for unlabelled
+
+
+def test_a_stream_that_turns_bad_is_logged_now_and_then_and_stopped(tmp_path, caplog):
+    cells = [None if i > 1000 and i % 2 else story(i) for i in range(1400)]
+    parquet(tmp_path / "train.parquet", text=cells)
+    parquet(tmp_path / "test.parquet", text=["Held out.", "This too."])
+    data = load(options(tmp_path, stream=True, test_split="test", max_bad=0.1))
+    caplog.clear()
+    with pytest.raises(ValueError, match=r"\d+ of \d+ rows are unusable, more than data.max_bad=0.1 allows, .* empty"):
+        list(data.train)
+    assert 1 < caplog.text.count("a row is left out") < 9
+    patient = load(options(tmp_path, stream=True, test_split="test", max_bad=0.2))
+    assert len(list(patient.train)) == 1400 - 200
 
 
 @pytest.mark.parametrize("lanes", [1, 2])
@@ -208,6 +233,33 @@ def test_pictures_with_a_word_about_them_are_no_texts(tmp_path):
     (tmp_path / "README.txt").write_text("Three pictures.")
     with pytest.raises(ValueError, match="has no column 'text'"):
         load(options(tmp_path))
+
+
+def test_tables_among_texts_are_refused_by_name(tmp_path):
+    for i in range(4):
+        (tmp_path / f"{i}.txt").write_text(story(i))
+    (tmp_path / "meta.csv").write_text("text\nname\n")
+    with pytest.raises(ValueError, match=r"holds 4 .txt files and also meta.csv: name the files .*/\*.txt'\.$"):
+        load(options(tmp_path))
+    assert len(load(options(tmp_path / "*.txt", held_out=0)).train) == 4
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "README.txt").write_text("One table.")
+    parquet(tmp_path / "a" / "train.parquet", text=list("abc"))  # no text files: a table with a README
+    assert len(load(options(tmp_path / "a", held_out=0)).train) == 3
+
+
+@pytest.mark.parametrize("unit", ["file", "line", "paragraph"])
+@pytest.mark.parametrize("text", [b"a" * 1001, b"a\n" * 501])
+def test_packed_files_are_read_up_to_a_size(tmp_path, monkeypatch, unit, text):
+    monkeypatch.setattr(plain_text, "_MOST_UNPACKED", 1000)
+    for kind, packed in (("gz", gzip.compress(text)), ("bz2", bz2.compress(text))):
+        (tmp_path / f"bomb.txt.{kind}").write_bytes(packed)
+        with pytest.raises(ValueError, match=rf"bomb.txt.{kind} unpacks to more than 1,000 bytes: unpack it"):
+            load(options(tmp_path / f"bomb.txt.{kind}", unit=unit, held_out=0))
+    (tmp_path / "fits.txt.gz").write_bytes(gzip.compress(text[:1000]))
+    (tmp_path / "plain.txt").write_bytes(text)
+    for name in ("fits.txt.gz", "plain.txt"):
+        assert load(options(tmp_path / name, unit=unit, held_out=0)).counts["dropped"] == {}
 
 
 def test_a_share_is_held_out(tmp_path):

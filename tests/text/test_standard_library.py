@@ -84,6 +84,14 @@ def test_functions_and_what_is_left_out(library):
     assert len(set(rows.documents)) == 1 and rows.labels == [None, None]
 
 
+def test_lines_are_those_of_the_parser(tmp_path):
+    above = 'X = "a\u2028b"\n\x0c\n\x0c# A page.\nY = 1\r\nZ = 2\rA = 3\n'
+    body = 'def shown(a):\n    {}b = "c\u2028    d"\n    return a\n'
+    (tmp_path / "m.py").write_bytes((above + body.format('"""Shows what it is given."""\n    ')).encode())
+    rows, _ = counted(tmp_path)
+    assert rows.texts == [["Shows what it is given.", body.format("").rstrip()]]
+
+
 def test_a_package_of_the_library():
     rows, left = counted(Path(email.__file__).parent)
     assert len(rows) > 100 and left["special methods"] > 1

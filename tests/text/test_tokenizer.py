@@ -1,6 +1,7 @@
 """Tokenizers: the same in every process, reloaded as they were, exact where they promise it."""
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, BertConfig, BertTokenizer, ModernBertConfig, RobertaTokenizer
 
+from modalities.text import tokenizer as module
 from modalities.text.tokenizer import TokenizerConfig, build_tokenizer
 
 TEXTS = [
@@ -170,8 +172,42 @@ def test_texts_without_a_word_are_refused() -> None:
 def test_the_tokenizer_of_a_checkpoint_is_taken(tmp_path: Path) -> None:
     build("bpe").save_pretrained(tmp_path / "there")
     assert same(build_tokenizer(TokenizerConfig(start_from=str(tmp_path / "there")), [], 8), build("bpe"))
+
+
+def test_the_tokenizer_of_a_checkpoint_pads_and_cuts_as_ours_do(tmp_path: Path) -> None:
+    build("bpe").save_pretrained(tmp_path / "left")
+    options_file = tmp_path / "left" / "tokenizer_config.json"
+    sides = {"padding_side": "left", "truncation_side": "left", "model_max_length": 1000}
+    options_file.write_text(json.dumps(json.loads(options_file.read_text()) | sides))
+    here = build_tokenizer(TokenizerConfig(start_from=str(tmp_path / "left")), [], 8)
+    texts, options = [*TEXTS[:2], "day"], {"padding": True, "truncation": True}
+    wanted = build_tokenizer(TokenizerConfig("bpe", 330), TEXTS, 8)(texts, **options)["input_ids"]
+    assert here(texts, **options)["input_ids"] == wanted and len(wanted[0]) == 8
+    left = AutoTokenizer.from_pretrained(tmp_path / "left")(texts, max_length=8, **options)["input_ids"]
+    assert all(a != b for a, b in zip(left, wanted, strict=True))  # the broken twin
+
+
+def test_folders_without_a_tokenizer_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for place in (tmp_path / "empty", tmp_path / "nowhere"):
         with pytest.raises(ValueError, match=rf"start_from '.*{place.name}' cannot be loaded") as error:
             build_tokenizer(TokenizerConfig(start_from=str(place)), [], 8)
         assert "\n" not in str(error.value)
+
+
+def test_what_is_learnt_from_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"{chr(97 + i % 26)}{i} " * (1 + i % 7) for i in range(500)] + ["long " * 2000]
+    monkeypatch.setattr(module, "_PIECE", 50)
+    found = module._evenly_spaced(texts, 3000)
+    size, total = sum(map(len, found)), sum(map(len, texts))
+    assert 2900 < size <= 3000 and max(map(len, found)) <= 50
+    short = [text for text in found if "long" not in text]
+    assert abs(sum(map(len, short)) / (total - 10_000) - 3000 / total) < 0.03
+    numbers = [int(text.split()[0][1:]) for text in short]
+    assert numbers == sorted(numbers) and max(np.diff(numbers)) < 30 and numbers[-1] > 470  # not the first ones
+    assert module._evenly_spaced(texts, total) is texts
+    monkeypatch.setattr(module, "_MOST", {"unigram": 3000})
+    learnt = build_tokenizer(TokenizerConfig("unigram", 200), texts, 8)
+    monkeypatch.setattr(module, "_MOST", {"unigram": 10**6})
+    assert learnt.get_vocab() == build_tokenizer(TokenizerConfig("unigram", 200), found, 8).get_vocab()
+    assert learnt.get_vocab() != build_tokenizer(TokenizerConfig("unigram", 200), texts, 8).get_vocab()

@@ -12,7 +12,7 @@ from torch import Tensor
 from modalities.task import Batch
 from modalities.text import word2vec as module
 from modalities.text.huffman import huffman
-from modalities.text.word2vec import Word2Vec, Word2VecConfig, keep_probability
+from modalities.text.word2vec import Word2Vec, Word2VecConfig, keep_probability, thresholds
 from modalities.text.word_runs import RunsCollate, WordRuns
 from tests.text.examples_words import EXAMPLES, batch_of_words, vocabulary
 from tests.trainers.runs import Plan, finish, result, start
@@ -83,6 +83,16 @@ def test_the_logged_loss_is_that_of_a_pair() -> None:
     assert lengths.min() * np.log(2) < task.update(batch, 0.0)["loss"].item() < lengths.max() * np.log(2)
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_a_table_that_is_lost_shows_in_the_loss_of_the_same_update(name: str) -> None:
+    task, batch = built(name)
+    task.cfg = replace(task.cfg, step=64)
+    task.float()
+    assert torch.isfinite(task.update(batch, RATE)["loss"])
+    lost = task.update(batch, 1e30)["loss"]  # of the first of many steps, which is finite before it
+    assert not torch.isfinite(task.output).all() and not torch.isfinite(lost)
+
+
 def test_rows_draw_for_themselves() -> None:
     task, batch = built(KINDS[0])
     several = task.draw(batch)
@@ -119,6 +129,21 @@ def test_frequencies_of_what_is_drawn() -> None:
     counts = vocabulary().counts
     assert shares.numpy() == pytest.approx(counts**0.75 / (counts**0.75).sum(), abs=0.005)
     assert shares.numpy() != pytest.approx(counts / counts.sum(), abs=0.005)  # the broken twin
+
+
+def test_the_rare_among_millions_are_drawn_as_often_as_they_should() -> None:
+    task, _ = built(KINDS[0])
+    weights = (1 + 10**10 // (1 + np.arange(2_000_000)) ** 1.4) ** 0.75
+    shares = weights / weights.sum()
+    assert shares[-1] < 2.0**-24
+    task.thresholds = torch.from_numpy(thresholds(weights))
+    np.testing.assert_allclose(np.diff(task.thresholds.numpy()) * 2.0**-53, shares[1:], rtol=1e-6)
+    for word in (1, 1000, 1_999_998, 1_999_999):  # the numbers between a word's thresholds are its own
+        low, high = task.thresholds[word - 1], task.thresholds[word]
+        found = task.negatives(torch.stack([low - 1, low, high - 1]))
+        assert found.tolist() == [word - 1, word, word]
+    rough = np.diff((np.cumsum(weights) / weights.sum()).astype(np.float32))  # the broken twin
+    assert (rough[-1000:] == 0).any()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from modalities.text.vocabulary import Vocabulary
 from modalities.text.word2vec import Word2Vec, Word2VecConfig
 from modalities.text.word2vec_format import write_binary, write_text
 from trainers.hub.check import verify, write_check
+from trainers.publish import files_to_upload
 
 WORDS = ("the", "new_york", "ünïcode", "日本", "42", "it")
 READ = """
@@ -28,6 +29,12 @@ for name in ("vectors.txt", "vectors.bin"):
 def task() -> Word2Vec:
     torch.manual_seed(0)
     return Word2Vec(Vocabulary(WORDS, np.array([60, 50, 40, 30, 20, 10])), Word2VecConfig(width=7))
+
+
+def test_vectors_may_be_published(task: Word2Vec, tmp_path: Path) -> None:
+    task.save(tmp_path / "model")
+    (tmp_path / "README.md").write_text("a card")
+    assert {"vectors.bin", "vectors.txt"} <= files_to_upload(tmp_path).keys()
 
 
 def read_by_gensim(folder: Path) -> list[tuple[list[str], np.ndarray]]:

@@ -1,5 +1,6 @@
 """Words, phrases, runs, blocks and trees, against loops or by hand."""
 
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +13,7 @@ from modalities.text.rows import documents
 from modalities.text.vocabulary import VocabularyConfig, build_vocabulary, words_of
 from modalities.text.word_blocks import Blocks, band, cut
 from modalities.text.word_runs import RunsCollate, prepare_words, word_runs
+from modalities.text.word_task import word_tokenizer
 
 
 def test_words_are_cut_and_counted() -> None:
@@ -20,6 +22,21 @@ def test_words_are_cut_and_counted() -> None:
     vocabulary = build_vocabulary([["b", "a", "a"], ["b", "c", "a"]], 2)
     assert vocabulary.words == ("a", "b") and vocabulary.counts.tolist() == [3, 2]
     assert vocabulary.encode(["c", "b", "a", "z"]).tolist() == [1, 0]
+
+
+# Hindi with its vowel signs, an accent in two characters, Turkish, a final sigma, Arabic with marks, a fraction.
+FOREIGN = "हिन्दी भाषा, cafe\u0301 CAFÉ İstanbul'da ΟΔΟΣ الطّوب 2½ km² naïve_x"
+
+
+@pytest.mark.parametrize("lower", [False, True])
+def test_the_tokenizer_knows_every_word_it_was_made_of(lower: bool) -> None:
+    words = words_of(FOREIGN, lower)
+    assert words[0] == "हिन्दी" and ("café" in words) and len(words) == 11
+    vocabulary = build_vocabulary([words, words_of("plain ASCII_words 42", lower)], 1)
+    tokenizer = word_tokenizer(vocabulary, lower)
+    for text in (FOREIGN, "plain ASCII_words 42", "plain ASCII_words 42 " + FOREIGN):
+        assert tokenizer(text)["input_ids"] == vocabulary.encode(words_of(text, lower)).tolist()
+    assert re.findall(r"\w+", FOREIGN.lower() if lower else FOREIGN) != words  # the broken twin
 
 
 def test_too_rare_words_are_an_error_of_one_sentence() -> None:

@@ -159,7 +159,11 @@ def test_lengths_matter_only_with_a_window() -> None:
         cfg = TrainConfig(batch_size=8, bucket_window=window)
         return [ticket.rows for ticket in build_order(data, cfg, 0, 1).from_step(0, 6)]
 
-    assert rows(data, 0) == rows(Rows(50), 3) == rows(Rows(50), 0) != rows(data, 3)
+    assert rows(data, 0) == rows(Rows(50), 0) != rows(data, 3)
+    with pytest.raises(ValueError, match="bucket_window 3 cannot be used: the training data does not know the lengths"):
+        rows(Rows(50), 3)
+    with pytest.raises(ValueError, match="bucket_window 3 cannot be used: the training data is a stream"):
+        build_order(iter, TrainConfig(batch_size=8, steps=1, bucket_window=3), 0, 1)
     assert TrainConfig(bucket_window=3).identity() != TrainConfig().identity()
     with pytest.raises(ValueError, match="bucket_window is -1; it must not be negative"):
         TrainConfig(bucket_window=-1)

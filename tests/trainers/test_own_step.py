@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.trainers.runs import Plan, fail, run, said
+from tests.trainers.runs import Plan, fail, result, run, said
 from tests.trainers.test_optim import closed_form
-from tests.trainers.toys import INPUT, Rows, collate, distance, metrics_of
+from tests.trainers.toys import INPUT, Rows, SelfMade, collate, distance, metrics_of, state_of
 from trainers.order import GlobalOrder
 
 CFG = {"warmup": 0.25, "final_lr": 0.1}
@@ -23,7 +23,9 @@ def by_hand(rates: list[float]) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_every_step_has_its_rate_and_a_killed_run_ends_as_a_whole_one(tmp_path: Path, processes: int) -> None:
+def test_every_step_has_its_rate_and_a_killed_run_ends_as_a_whole_one(
+    tmp_path: Path, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = run(Plan(tmp_path / "whole", CFG, "SelfMade"), processes)["weights"]
     plan = Plan(tmp_path / "run", CFG, "SelfMade", fault="kill", where="collate", calls=(9,))
     assert -9 in fail(plan, processes)
@@ -35,6 +37,11 @@ def test_every_step_has_its_rate_and_a_killed_run_ends_as_a_whole_one(tmp_path: 
     # The broken twin: one rate for all steps.
     assert float((whole["table"] - by_hand([0.05] * 20)).abs().max()) > 1e-3
     assert whole["progress"] == 1
+    # Though each process began with a table and a buffer of its own: see the toy.
+    last = result(plan.but(out=tmp_path / "whole"), processes - 1)["weights"]
+    assert distance(whole, last) == 0 and last["first"] == 0
+    monkeypatch.setenv("RANK", "1")
+    assert distance(state_of(SelfMade()), {name: torch.zeros(()) for name in last}) == 1
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_for_the_weights_have_moved(tmp_path: Path) -> None:

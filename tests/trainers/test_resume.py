@@ -6,8 +6,12 @@ from typing import Any
 import pytest
 
 from tests.trainers.runs import Plan, fail, result, run, said, steps_on_disk
-from tests.trainers.toys import distance, metrics_of
+from tests.trainers.toys import Single, distance, metrics_of
+from trainers import checkpoint
 from trainers.checkpoint import checkpoints, read_state
+from trainers.config import TrainConfig
+from trainers.optim import build_optimizer
+from trainers.resume import _choose
 
 ACCUMULATED = {"micro_batch": 2}
 
@@ -91,6 +95,22 @@ def test_other_settings_are_refused_with_the_difference(tmp_path: Path) -> None:
     assert read_state(found)["run"]["train"]["weight_decay"] == 0.7
     unchanged, _ = finished(Plan(tmp_path / "unchanged", {"steps": 6}))
     assert distance(weights, unchanged) > 1e-4
+
+
+def test_a_checkpoint_from_before_an_option_is_one_with_its_default(tmp_path: Path) -> None:
+    cfg = TrainConfig(out=tmp_path, batch_size=8)
+    then = cfg.identity()
+    del then["bucket_window"]
+    task = Single()
+    state = {"run": {"train": then}}
+    checkpoint.save(tmp_path / "c", 3, task, build_optimizer(task, cfg), state, main=True, keep=1)
+
+    def choice(now: TrainConfig) -> str | None:
+        return _choose(tmp_path / "c", now, {"train": now.identity()})
+
+    assert choice(cfg) == "step-00000003"
+    changed = TrainConfig(out=tmp_path, batch_size=8, bucket_window=3)
+    assert "settings: train.bucket_window was 0 and is 3." in str(choice(changed))  # the broken twin
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Small tasks and data for the trainers: torch only, every kind of state a method can have, quick to start."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -166,14 +167,17 @@ class Paced(nn.Module):
 
 
 class SelfMade(nn.Module):
-    """A task with its own step: one table, of which a step moves the rows of its batch towards their views."""
+    """A task with its own step: one table, of which a step moves the rows of its batch towards their views. Its weights
+    and its buffer begin as the number of the process, as those of a task do that is built without a common seed."""
 
     coupled = False
 
     def __init__(self, rows: int = 40, diverge: bool = False) -> None:
         super().__init__()
-        self.table = nn.Parameter(torch.zeros(rows, INPUT, dtype=torch.float64))
+        first = float(os.environ.get("RANK", "0"))
+        self.table = nn.Parameter(torch.full((rows, INPUT), first, dtype=torch.float64))
         self.register_buffer("progress", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("first", torch.tensor(first))
         self.diverge = diverge
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
