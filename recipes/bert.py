@@ -114,7 +114,7 @@ def main(config: Config) -> None:
     texts = list(chain.from_iterable(without(data.train, barred).texts))
     test = list(chain.from_iterable(data.test.texts))
     if not any(text.strip() for text in test):
-        raise ValueError("There is no held-out text to hide tokens of; raise data.held_out, or name a data.test_split.")
+        raise ValueError("There is no held-out text to measure on; raise data.held_out, or name a data.test_split.")
     options = replace(config.tokenizer, start_from=config.tokenizer.start_from or config.model.start_from)
     tokenizer = build_tokenizer(options, texts, length)
     probes = as_read(probes, tokenizer)

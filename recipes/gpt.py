@@ -123,7 +123,8 @@ def main(config: Config) -> None:
     others = before_training(name, lambda: Gpt(config.model, tokenizer), asked, length, config.eval, device)
     if isinstance(data.train, Rows):
         others += counted(texts, tokenizer, asked, config.eval)
-    shown = f"Windows of {length} tokens show at least {min(config.eval.context, length - 1)} before each, or all there are."
+    least = min(config.eval.context, length - 1)
+    shown = f"Windows of {length} tokens show at least {least} before each, or all there are."
     explained = explain(asked, shown, others)
     table = run.report([*others, ours], COLUMNS, ours.name, explained)
     pictures = draw_pictures(run.out, task, asked, length, others)

@@ -171,8 +171,8 @@ def _by_counting(model: KneserNey, ids: Ints) -> tuple[NDArray[np.float64], NDAr
 
 
 def explain(data: HeldOut, shown: str, others: Sequence[Row]) -> str:
-    """What the table's columns mean, in words. shown: a sentence on what the model reads before a token; others: the rows
-    that it is compared with."""
+    """What the table's columns mean, in words. shown: a sentence on what the model reads before a token; others: the
+    rows that it is compared with."""
     tokens = sum(len(ids) - 1 for ids in data.documents)
     words = (
         f"Perplexity is per token, over {tokens:,} tokens of {len(data.documents):,} held-out documents, ends "

@@ -176,7 +176,7 @@ def test_labels_that_cannot_be_probed_are_said(labelled: dict[str, str], why: st
 
 def test_nothing_held_out_is_said_before_training(tmp_path: Path) -> None:
     config = tiny(tmp_path)
-    with pytest.raises(ValueError, match="raise data.held_out"):
+    with pytest.raises(ValueError, match=r"raise data\.held_out"):
         bert.main(without_probes(config, replace(config.data, held_out=0)))
 
 

@@ -36,8 +36,10 @@ def text(tmp_path: Path) -> DataConfig:
 def test_a_run_leaves_a_table_a_model_and_a_card(preset: str, text: DataConfig, tmp_path: Path) -> None:
     config = word_vectors.PRESETS[preset]
     train = replace(config.train, out=tmp_path / "run", epochs=2, batch_size=8, tracker="none", evaluate_every=0)
+    joined = preset == "skip-gram"
+    words = VocabularyConfig(phrase_passes=int(joined))
     word_vectors.main(
-        replace(config, data=text, train=train, words=VocabularyConfig(), eval=EvalConfig(seeds=1, shown="king,nobody"))
+        replace(config, data=text, train=train, words=words, eval=EvalConfig(seeds=1, shown="king,nobody"))
     )
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert {"random initialisation", "PPMI and SVD"} == set(results["baselines"])
@@ -49,6 +51,7 @@ def test_a_run_leaves_a_table_a_model_and_a_card(preset: str, text: DataConfig, 
     assert verify(tmp_path / "run").difference == 0
     card = (tmp_path / "run" / "README.md").read_text()
     assert "| king | " in card and "nobody" not in card
+    assert ("never gives the vector of one (new_york)" in card) == joined
     assert all((tmp_path / "run" / name).stat().st_size > 5000 for name in ("words.png", "loss.png"))
 
 
