@@ -10,7 +10,6 @@ still near the frequencies of tokens when it had found a third of the hidden one
 """
 
 from dataclasses import asdict, dataclass, field, replace
-from itertools import chain
 from math import log
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ from modalities.text.bert import Bert, Pairs
 from modalities.text.config import DataConfig
 from modalities.text.masking import MaskConfig, MaskedCollate
 from modalities.text.packing import Packed, pack
-from modalities.text.rows import Rows
 from modalities.text.sentence_pairs import PairsCollate, Segments, cut
 from modalities.text.sources import load
 from modalities.text.tokenizer import TokenizerConfig, build_tokenizer
@@ -32,7 +30,7 @@ from recipes.bert_card import draw_pictures, write_bert_card
 from recipes.bert_measure import explain_hidden, hidden_tokens, pair_accuracy, unigram
 from recipes.run import Run, launch
 from recipes.text_baselines import before_training, classic, supervised
-from recipes.text_measure import COLUMNS, EvalConfig, as_read, explain, measure, prepare, without
+from recipes.text_measure import COLUMNS, EvalConfig, as_read, explain, measure, prepare, texts_of
 from trainers.config import TrainConfig
 from trainers.folder import digest
 from trainers.hub.check import write_check
@@ -107,14 +105,7 @@ def main(config: Config) -> None:
         data = load(config.data)
         probes = prepare(config.eval, data, length)
     run.say(f"{data.name}: {data.counts}")
-    if not isinstance(data.train, Rows):
-        raise ValueError("data.stream is set, but this recipe packs rows at hand; drop it.")
-    barred = probes.topics.held_out if probes.topics else frozenset()
-    # Every text of a row is a document.
-    texts = list(chain.from_iterable(without(data.train, barred).texts))
-    test = list(chain.from_iterable(data.test.texts))
-    if not any(text.strip() for text in test):
-        raise ValueError("There is no held-out text to measure on; raise data.held_out, or name a data.test_split.")
+    texts, test = texts_of(data, probes)
     options = replace(config.tokenizer, start_from=config.tokenizer.start_from or config.model.start_from)
     tokenizer = build_tokenizer(options, texts, length)
     probes = as_read(probes, tokenizer)
@@ -134,7 +125,7 @@ def main(config: Config) -> None:
         "masks": asdict(config.masks),
         "pairs": config.pairs,
         "data": data.fingerprint,
-        "barred": digest(sorted(barred)),
+        "barred": digest(sorted(probes.barred)),
         "tokenizer": digest(tokenizer.get_vocab()),
     }
     task = fit(task, rows, collate, config.train, lambda task, _: hidden_tokens(task, held_out), identity)

@@ -8,7 +8,6 @@ accelerate launch recipes/electra.py small --data.source my_folder      # ELECTR
 """
 
 from dataclasses import asdict, dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 
 from accelerate.utils import set_seed
@@ -20,14 +19,13 @@ from modalities.text.config import DataConfig
 from modalities.text.electra import PAPER, RELEASED, Electra, ElectraCollate, ElectraConfig
 from modalities.text.masking import MaskConfig
 from modalities.text.packing import pack
-from modalities.text.rows import Rows
 from modalities.text.sources import load
 from modalities.text.tokenizer import TokenizerConfig, build_tokenizer
 from recipes.electra_card import draw_pictures, write_electra_card
 from recipes.electra_measure import COLUMNS, explain_replaced, replaced_tokens
 from recipes.run import Run, launch
 from recipes.text_baselines import before_training, classic, supervised
-from recipes.text_measure import EvalConfig, as_read, explain, measure, prepare, without
+from recipes.text_measure import EvalConfig, as_read, explain, measure, prepare, texts_of
 from trainers.config import TrainConfig
 from trainers.folder import digest
 from trainers.hub.check import write_check
@@ -88,14 +86,7 @@ def main(config: Config) -> None:
         data = load(config.data)
         probes = prepare(config.eval, data, length)
     run.say(f"{data.name}: {data.counts}")
-    if not isinstance(data.train, Rows):
-        raise ValueError("data.stream is set, but this recipe packs rows at hand; drop it.")
-    barred = probes.topics.held_out if probes.topics else frozenset()
-    # Every text of a row is a document.
-    texts = list(chain.from_iterable(without(data.train, barred).texts))
-    test = list(chain.from_iterable(data.test.texts))
-    if not any(text.strip() for text in test):
-        raise ValueError("There is no held-out text to measure on; raise data.held_out, or name a data.test_split.")
+    texts, test = texts_of(data, probes)
     options = replace(config.tokenizer, start_from=config.tokenizer.start_from or config.model.start_from)
     tokenizer = build_tokenizer(options, texts, length)
     probes = as_read(probes, tokenizer)
@@ -108,7 +99,7 @@ def main(config: Config) -> None:
         "masks": asdict(config.masks),
         "electra": asdict(config.electra),
         "data": data.fingerprint,
-        "barred": digest(sorted(barred)),
+        "barred": digest(sorted(probes.barred)),
         "tokenizer": digest(tokenizer.get_vocab()),
     }
 

@@ -88,7 +88,7 @@ def write_card(
         data=[DataSource(data.name, data.licence, data.credit)],
         results=f"{results}\n\nHeld-out texts and those nearest to them:\n\n{nearest(encode, judged)}",
         limits=(
-            "A small encoder, trained on little text of few kinds. Only what stands in the table was measured; biases "
+            "It knows texts like those it was trained on. Only what stands in the table was measured; biases "
             "of the data were not."
         ),
         pictures=pictures,

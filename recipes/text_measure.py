@@ -3,6 +3,7 @@ without capital letters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,12 @@ class Probes:
     topics: Labelled | None
     capitals: tuple[Capitals, Capitals] | None
     """Of training documents, and of held-out ones."""
+
+    @property
+    def barred(self) -> frozenset[str]:
+        """Documents that must not be trained on."""
+        return self.topics.held_out if self.topics else frozenset()
+
     cut: float = 0.0
     """Share of the lines with a topic that are longer than `length`; known once `as_read` has seen the tokens."""
 
@@ -129,6 +136,18 @@ def _read(side: Capitals, tokenizer: PreTrainedTokenizerBase, length: int) -> Ca
 def without(rows: Rows, barred: frozenset[str]) -> Rows:
     """The rows that hold none of the documents that probes are judged on."""
     return rows.select([place for place, texts in enumerate(rows.texts) if not barred.intersection(texts)])
+
+
+def texts_of(data: TextSet, probes: Probes) -> tuple[list[str], list[str]]:
+    """What to train on and what to measure on: every text of a row is a document, and what probes are judged on is left
+    out of the former. Raises ValueError for a stream, whose texts are not at hand, and where nothing is held out."""
+    if not isinstance(data.train, Rows):
+        raise ValueError("data.stream is set, but this recipe packs rows at hand; drop it.")
+    texts = list(chain.from_iterable(without(data.train, probes.barred).texts))
+    test = list(chain.from_iterable(data.test.texts))
+    if not any(text.strip() for text in test):
+        raise ValueError("There is no held-out text to measure on; raise data.held_out, or name a data.test_split.")
+    return texts, test
 
 
 def measure(

@@ -123,11 +123,16 @@ def build_model(
         config = build_config(cfg, tokenizer)
         config.update(options)
         model = auto.from_config(config, dtype=torch.float32)
-    pooler = getattr(model.base_model, "pooler", None)
-    if auto is AutoModel and isinstance(pooler, nn.Module):
-        # Features are means over tokens; a weight that no loss reaches would stop DistributedDataParallel.
-        pooler.requires_grad_(False)
+    if auto is AutoModel:
+        freeze_pooler(model)
     return model
+
+
+def freeze_pooler(model: PreTrainedModel) -> None:
+    """Features are pooled from tokens, so no loss reads a model's own pooler, where it has one, and a weight that never
+    has a gradient would stop DistributedDataParallel."""
+    if isinstance(pooler := getattr(model.base_model, "pooler", None), nn.Module):
+        pooler.requires_grad_(False)
 
 
 def _load(cfg: ModelConfig, tokenizer: PreTrainedTokenizerBase, auto: Any, options: dict[str, Any]) -> PreTrainedModel:

@@ -1,7 +1,6 @@
 """Code search by contrast: functions and what their docstrings say, as in CodeSearchNet (Husain et al. 2019, arXiv
 1909.09436), with the symmetric objective of CLIP (2103.00020)."""
 
-import hashlib
 import math
 import re
 from collections.abc import Sequence
@@ -14,8 +13,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from modalities.cells import identity
 from modalities.draws import as_signed, uniform
 from modalities.task import Batch
+from modalities.text.backbones import freeze_pooler
 from modalities.text.rows import Row
 from modalities.text.sentence_encoder import SentenceEncoder, save_sentence_transformer
 from modalities.text.task import TextTask
@@ -62,7 +63,7 @@ class CodeTextCollate:
     def __call__(self, rows: Sequence[Row], seeds: npt.NDArray[np.uint64] | None = None) -> Batch:
         """See the class. Without seeds every name is shown."""
         queries, codes = ([row["texts"][place] for row in rows] for place in (0, 1))
-        batch: Batch = {"ids": torch.tensor([_number(query) for query in queries])}
+        batch: Batch = {"ids": torch.tensor([identity(query.encode()) for query in queries])}
         if seeds is not None:
             seeds = np.asarray(seeds, dtype=np.uint64)
             hidden = uniform(seeds, 1)[:, 0] < self.cfg.hidden_names
@@ -99,8 +100,7 @@ class CodeText(TextTask):
         self.cfg = cfg or CodeTextConfig()
         self.encoder = encoder
         self.logit_scale = nn.Parameter(torch.tensor(-math.log(self.cfg.temperature)))
-        if isinstance(pooler := getattr(encoder, "pooler", None), nn.Module):
-            pooler.requires_grad_(False)  # no loss reads it, and a weight without gradient would stop DDP
+        freeze_pooler(encoder)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """{"loss", "logit_scale", "query_std", "code_std"}."""
@@ -147,8 +147,3 @@ def without_name(code: str) -> str:
     """A Python function under the name f, wherever it calls itself by its own."""
     found = _NAME.search(code)
     return re.sub(rf"\b{re.escape(found[1])}\b", "f", code) if found else code
-
-
-def _number(text: str) -> int:
-    """The same number in every process for the same text, 63 bits."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from modalities.task import Batch
-from modalities.text.backbones import mean_pooled
+from modalities.text.backbones import freeze_pooler, mean_pooled
 from modalities.text.collate import TextsCollate
 from modalities.text.row_dropout import seed_dropout
 from modalities.text.task import TextTask
@@ -75,8 +75,7 @@ class SentenceTask(TextTask):
         self.encoder = encoder
         self.length, self.pooling, self.normalize = length, pooling, normalize
         self.draws = seed_dropout(encoder, dropout)
-        if isinstance(pooler := getattr(encoder, "pooler", None), nn.Module):
-            pooler.requires_grad_(False)  # no loss reads it, and a weight without gradient would stop DDP
+        freeze_pooler(encoder)
 
     @property
     def width(self) -> int:
