@@ -1,0 +1,72 @@
+"""Lets torchaudio be imported beside a build of torch without CUDA: decided here, once, for the whole project.
+
+PyPI's torchaudio brings libraries that are linked against CUDA. Beside a CPU build of torch they cannot be loaded,
+`import torchaudio` raises OSError, and transformers, which imports torchaudio wherever it is installed, dies with it:
+text and pictures included. Everything used here (features, resampling, augmentation) is plain Python over torch, so
+nothing is lost by leaving the libraries out:
+
+- in every process that imports this project, by itself, through `modalities/__init__.py`: `leave_out` registers an
+  empty `torchaudio._extension` before the real one can be imported;
+- in processes that know nothing of this project, once and for good, by `python -m modalities.torchaudio_guard`, which
+  renames the libraries; torchaudio does without libraries that it does not find.
+
+With a CUDA build of torch, or without torchaudio, neither does anything.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+_OFF = ".needs-cuda"
+
+
+def unloadable() -> list[Path]:
+    """The libraries of torchaudio that this torch cannot load: those linked against CUDA, where torch has no CUDA.
+    Neither package is imported."""
+    audio, torch = _folder("torchaudio"), _folder("torch")
+    if audio is None or torch is None or any((torch / "lib").glob("*c10_cuda*")):
+        return []
+    return [
+        library
+        for library in sorted((audio / "lib").glob("*"))
+        if library.suffix in (".so", ".pyd") and b"c10_cuda" in library.read_bytes()
+    ]
+
+
+def leave_out() -> None:
+    """Make `import torchaudio` work in this process. Does nothing where it works by itself or is under way."""
+    if "torchaudio" in sys.modules or not unloadable():
+        return
+    extension: Any = ModuleType("torchaudio._extension")
+    extension._IS_TORCHAUDIO_EXT_AVAILABLE = extension._IS_ALIGN_AVAILABLE = False
+    extension.fail_if_no_align = _refuse
+    sys.modules["torchaudio._extension"] = extension
+
+
+def _refuse(function: Any) -> Any:
+    def refused(*_: Any, **__: Any) -> None:
+        raise RuntimeError(f"torchaudio's {function.__name__} needs a torchaudio that was built for this torch.")
+
+    return refused
+
+
+def _folder(package: str) -> Path | None:
+    spec = importlib.util.find_spec(package)
+    return Path(spec.origin).parent if spec and spec.origin else None
+
+
+def main() -> None:
+    """Rename the libraries, so that every process of this environment can import torchaudio and transformers."""
+    found = unloadable()
+    for library in found:
+        library.rename(library.with_name(library.name + _OFF))
+    if found:
+        print(f"Renamed {len(found)} libraries of torchaudio that need CUDA to *{_OFF}; torch here has none.")
+    else:
+        print("Nothing to do: torchaudio is absent, or its libraries fit this torch.")
+
+
+if __name__ == "__main__":
+    main()
