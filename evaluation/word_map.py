@@ -40,7 +40,7 @@ def word_map(
         raise ValueError(f"word_map: {len(array)} vectors, {len(words)} words and their groups must be equally many.")
     if len(array) < 3:
         raise ValueError(f"word_map: {len(array)} words make no map; give three or more.")
-    places = _plane(array, method, seed)
+    places = plane(array, method, seed)
     names = list(dict.fromkeys(groups)) if groups is not None else [""]
     colour = (
         [COLOURS[names.index(name) % len(COLOURS)] for name in groups] if groups is not None else [INK] * len(words)
@@ -70,7 +70,8 @@ def _legend(axes: Axes, names: Sequence[str]) -> None:
     plain(axes.legend(frameon=False, fontsize=8, ncols=6, loc="upper left", bbox_to_anchor=(0, 0)).get_texts())
 
 
-def _plane(array: Floats, method: str, seed: int) -> Floats:
+def plane(array: Floats, method: str, seed: int) -> Floats:
+    """Vectors (n, d) brought down to (n, 2) by "tsne" or "pca"; few of them always by the latter."""
     if method == "pca" or len(array) < 5:
         places: Floats = PCA(2, random_state=seed).fit_transform(array)
         return places

@@ -13,13 +13,14 @@ def identity(content: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little") >> 1
 
 
-def class_of(value: Any, declared: Sequence[str], column: str, source: str) -> str | None:
+def class_of(value: Any, declared: Sequence[str], column: str, source: str, option: str = "label_column") -> str | None:
     """Name of the class in a cell; None for an empty cell or -1, the usual "unknown". Raises ValueError for other
-    types. `declared`: class names that the table declares for its numbers; empty where cells are names themselves."""
+    types. `declared`: class names that the table declares for its numbers; empty where cells are names themselves.
+    `option`: which chose the column, for the message."""
     if value is not None and not isinstance(value, str | int):
         raise ValueError(
             f"Column {column!r} of {source} holds {type(value).__name__} where names or numbers "
-            f"of classes should be: set data.label_column."
+            f"of classes should be: set data.{option}."
         )
     if value is None or isinstance(value, str):
         return value or None

@@ -27,6 +27,27 @@ def split(ids: npt.NDArray[np.int64], held_out: int, seed: int, things: str = "i
     return np.flatnonzero(~in_test).tolist(), np.flatnonzero(in_test).tolist()
 
 
+def count_of(held_out: float, things: int) -> int:
+    """How many of so many things `held_out` means: it is a number of them, or a share below 1 that is at least one."""
+    return max(1, round(held_out * things)) if 0 < held_out < 1 else int(held_out)
+
+
+def split_each(
+    ids: npt.NDArray[np.int64], strata: npt.NDArray[np.int64], held_out: float, seed: int, things: str
+) -> tuple[list[int], list[int]]:
+    """As `split`, by a share (or number) of each stratum's ids: about `held_out` in all, and at least one of every
+    stratum that has two. An id that is in several strata counts for its first row's."""
+    unique, first = np.unique(ids, return_index=True)
+    share = held_out if held_out < 1 else held_out / len(unique)
+    test = [np.empty(0, dtype=np.int64)]
+    for stratum in np.unique(strata):
+        own = unique[strata[first] == stratum]
+        count = min(count_of(share, len(own)), len(own) - 1) if share < 1 else len(own)
+        test.append(own[split(own, count, seed, things)[1]])
+    in_test = np.isin(ids, np.concatenate(test))
+    return np.flatnonzero(~in_test).tolist(), np.flatnonzero(in_test).tolist()
+
+
 def joined(first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Groups, (n,): rows that share a value of either array, directly or through others, share a group. Each is named
     by the smallest `first` in it, so that names do not depend on the order of the rows."""

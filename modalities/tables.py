@@ -1,7 +1,8 @@
 """Opens tables through `datasets`: Hub sets, folders, parquet, webdataset shards, csv, json lines, text files.
 
 Nothing that a data set brings is run: only the builders that come with `datasets` are used (loading scripts are gone
-from it), `pipe:` URLs and pickles are refused, and images stay bytes or paths until `modalities.media` decodes them.
+from it), `pipe:` URLs and pickles are refused, and images and recordings stay bytes or paths until `modalities.media`
+or `modalities.audio.decode` reads them.
 """
 
 import glob
@@ -21,13 +22,13 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 @dataclass(frozen=True)
 class Table:
-    """An opened split. Its image columns are not decoded."""
+    """An opened split. Its images and recordings are not decoded."""
 
     source: str
     rows: "datasets.Dataset | datasets.IterableDataset"
     columns: list[str]
     folder: Path | None
-    """What relative image paths start from; none for Hub sets, whose rows must not name local files."""
+    """What relative paths start from; none for Hub sets, whose rows must not name local files."""
 
     def require(self, column: str, option: str) -> str:
         """The column that holds `column`, which may be a path into a json field such as `json.caption`."""
@@ -86,20 +87,23 @@ def open_table(source: str, subset: str, split: str, stream: bool, unit: Unit = 
     else:
         raise ValueError(f"data.source={source!r} does not exist: give a folder, a file or glob, or a Hub data set.")
     rows = _load(source, arguments, subset, split, stream)
-    columns = list(rows.column_names or next(iter(rows), {}))
     for name, feature in (rows.features or {}).items():
-        if isinstance(feature, datasets.Image):
-            rows = rows.cast_column(name, datasets.Image(decode=False))
+        if isinstance(feature, datasets.Image | datasets.Audio):
+            rows = rows.cast_column(name, type(feature)(decode=False))
+    columns = list(rows.column_names or next(iter(rows), {}))
     return Table(source, rows, columns, folder)
 
 
 def _load(source: str, arguments: dict[str, Any], subset: str, split: str, stream: bool) -> Any:
+    options: dict[str, Any] = {**arguments, "name": subset or None}
     try:
-        return datasets.load_dataset(**arguments, name=subset or None, split=split, streaming=stream)
+        if _holds_shards(options):
+            options["features"] = _undecoded(datasets.load_dataset(**options, split=split, streaming=True).features)
+        return datasets.load_dataset(**options, split=split, streaming=stream)
     except datasets.exceptions.DatasetNotFoundError as error:
         raise ValueError(f"data.source={source!r} is neither a local path nor a readable Hub data set.") from error
     except datasets.data_files.EmptyDatasetError as error:
-        raise ValueError(f"data.source={source!r} holds no file that is read: put images or tables there.") from error
+        raise ValueError(f"data.source={source!r} holds no file that is read: put the data itself there.") from error
     except (ConnectionError, TimeoutError) as error:
         raise ValueError(
             f"The Hub is out of reach, so data.source={source!r} cannot be read: use a local copy."
@@ -111,6 +115,26 @@ def _load(source: str, arguments: dict[str, Any], subset: str, split: str, strea
         ) from error
 
 
+def _holds_shards(options: dict[str, Any]) -> bool:
+    """Whether webdataset is what reads it."""
+    if "data_files" in options:
+        return bool(options["path"] == "webdataset")
+    if Path(options["path"]).is_dir():
+        return any(Path(options["path"]).rglob("*.tar"))
+    return bool(datasets.load_dataset_builder(**options).name == "webdataset")
+
+
+def _undecoded(features: Any) -> Any:
+    """Webdataset's own features, with recordings as the bytes that they are: `datasets` cannot even keep them as
+    `Audio` without torchcodec."""
+    return datasets.Features(
+        {
+            name: datasets.Value("large_binary") if isinstance(feature, datasets.Audio) else feature
+            for name, feature in features.items()
+        }
+    )
+
+
 def lookup(row: dict[str, Any], column: str) -> Any:
     """The value of `column`, following dots into json fields."""
     if column in row:
@@ -119,6 +143,22 @@ def lookup(row: dict[str, Any], column: str) -> Any:
     for part in column.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     return value
+
+
+def texts_of(row: dict[str, Any], columns: list[str], source: str, option: str) -> list[str]:
+    """All texts of the cells that are not blank, each once. Raises ValueError where a cell holds something else."""
+    found: list[str] = []
+    for column in columns:
+        value = lookup(row, column)
+        for text in value if isinstance(value, list) else [value]:
+            if text is not None and not isinstance(text, str):
+                raise ValueError(
+                    f"Column {column!r} of {source} holds {type(text).__name__} where "
+                    f"{option.removesuffix('_column')}s should be: set data.{option}."
+                )
+            if text and text.strip():
+                found.append(text.strip())
+    return list(dict.fromkeys(found))
 
 
 def column_names(option: str) -> list[str]:

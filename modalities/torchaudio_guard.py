@@ -7,7 +7,7 @@ nothing is lost by leaving the libraries out:
 
 - in every process that imports this project, by itself, through `modalities/__init__.py`: `leave_out` registers an
   empty `torchaudio._extension` before the real one can be imported;
-- in processes that know nothing of this project, once and for good, by `python -m modalities.torchaudio_guard`, which
+- in processes that know nothing of this project, once and for good, by `python -m modalities.fit_torchaudio`, which
   renames the libraries; torchaudio does without libraries that it does not find.
 
 With a CUDA build of torch, or without torchaudio, neither does anything.
@@ -18,8 +18,6 @@ import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-
-_OFF = ".needs-cuda"
 
 
 def unloadable() -> list[Path]:
@@ -55,18 +53,3 @@ def _refuse(function: Any) -> Any:
 def _folder(package: str) -> Path | None:
     spec = importlib.util.find_spec(package)
     return Path(spec.origin).parent if spec and spec.origin else None
-
-
-def main() -> None:
-    """Rename the libraries, so that every process of this environment can import torchaudio and transformers."""
-    found = unloadable()
-    for library in found:
-        library.rename(library.with_name(library.name + _OFF))
-    if found:
-        print(f"Renamed {len(found)} libraries of torchaudio that need CUDA to *{_OFF}; torch here has none.")
-    else:
-        print("Nothing to do: torchaudio is absent, or its libraries fit this torch.")
-
-
-if __name__ == "__main__":
-    main()

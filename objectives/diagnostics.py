@@ -79,11 +79,12 @@ def embedding_std(x: Tensor) -> Tensor:
     return F.normalize(x, dim=-1).std(dim=0, correction=0).mean()
 
 
-def mutual_information_bound(loss: Number, n: int) -> Number:
+def mutual_information_bound(loss: Number, n: int | Tensor) -> Number:
     """InfoNCE's lower bound on mutual information (van den Oord 2018, arXiv 1807.03748): log n - loss.
 
     Args:
-        loss: mean InfoNCE in nats.
-        n: number of candidates, the positive included. The bound cannot exceed log n.
+        loss: mean InfoNCE in nats, or a loss for each query.
+        n: number of candidates, the positive included. The bound cannot exceed log n. Where it differs between
+            queries, a tensor that broadcasts against their losses.
     """
-    return math.log(n) - loss
+    return (n.double().log().to(loss) if isinstance(n, Tensor) and isinstance(loss, Tensor) else math.log(n)) - loss

@@ -1,0 +1,1 @@
+import modalities  # noqa: F401  torchaudio must be left out before anything imports transformers

@@ -14,15 +14,14 @@ from modalities.pictures.batches import pixel_batches
 from modalities.vision.backbones import build_image_processor
 from modalities.vision.published import as_auto_model
 from modalities.vision.sources import load
+from recipes.held_out import count_asked, held_out
 from recipes.pretext_baselines import before_training, classic
 from recipes.pretext_card import draw_pictures, write_card
 from recipes.pretext_labels import as_table, few_labels, learn_labels
 from recipes.pretext_measure import (
     COLUMNS,
     by_layer,
-    count_asked,
     explain,
-    held_out,
     labelled,
     measure,
     shown,

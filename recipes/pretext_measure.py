@@ -5,20 +5,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from numpy.typing import NDArray
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from evaluation.knn import knn
 from evaluation.layers import best_layer
 from evaluation.probe import linear_probe
 from evaluation.report import Column, Row
-from modalities.draws import mix
 from modalities.pictures.batches import pixel_batches, readable
 from modalities.pictures.rows import ImageSet, Rows
 from modalities.vision.backbones import layers
-from modalities.vision.task import VisionTask
 
 Floats = NDArray[np.float32]
 
@@ -30,7 +26,6 @@ COLUMNS = [
     Column("best_probe", "probe of best layer"),
     Column("tuned", "all trained on labels"),
 ]
-_SEED = 0x9E11  # of the views of held-out images, the same ones in every run
 
 
 @dataclass(frozen=True)
@@ -154,38 +149,6 @@ def classify(train: Floats, test: Floats, known: Labelled) -> dict[str, float]:
         "probe": linear["accuracy"],
         "probe_balanced": linear["balanced_accuracy"],
     }
-
-
-@torch.no_grad()
-def held_out(task: VisionTask, collate: Any, rows: Rows, size: int, accelerator: Accelerator) -> dict[str, float]:
-    """Every scalar of the task's forward over held-out images, with the same views each time. All processes take part.
-
-    Whole batches of `size` rows only, or all rows where there are fewer: a loss that compares the rows of a batch
-    depends on how many they are.
-    """
-    processes = accelerator.num_processes
-    share = min(size, len(rows)) // processes
-    if share == 0:
-        return {}
-    found: list[dict[str, Tensor]] = []
-    seeds = mix(np.arange(len(rows), dtype=np.uint64) + np.uint64(_SEED))
-    for start in range(0, count_asked(rows, size, processes), share * processes):
-        first = start + accelerator.process_index * share
-        places = list(range(first, first + share))
-        batch = collate(rows.__getitems__(places), seeds[places])
-        with accelerator.autocast():
-            found.append(task({name: tensor.to(accelerator.device) for name, tensor in batch.items()}))
-    weights = torch.stack([out.get("count", torch.ones(())).detach().double().cpu() for out in found])
-    names = sorted(found[0].keys() - {"count"})
-    sums = torch.stack([sum(w * out[n].double().cpu() for w, out in zip(weights, found, strict=True)) for n in names])
-    total = accelerator.reduce(torch.cat([sums, weights.sum()[None]]).to(accelerator.device), "sum")
-    return {name: float(value / total[-1]) for name, value in zip(names, total, strict=False)}
-
-
-def count_asked(rows: Rows, size: int, processes: int) -> int:
-    """How many of the rows `held_out` asks: those of whole batches."""
-    batch = min(size, len(rows)) // processes * processes
-    return len(rows) // batch * batch if batch else 0
 
 
 def explain(asked: str, known: Labelled | None, best: dict[str, str]) -> str:

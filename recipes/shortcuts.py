@@ -24,7 +24,8 @@ from modalities.vision.backbones import build_image_processor
 from modalities.vision.config import DataConfig
 from modalities.vision.rotation import Rotation
 from modalities.vision.task import VisionTask
-from recipes.pretext_measure import COLUMNS, Labelled, ProbeConfig, count_asked, held_out, measure
+from recipes.held_out import count_asked, held_out
+from recipes.pretext_measure import COLUMNS, Labelled, ProbeConfig, measure
 from recipes.pretext_tasks import PRESETS, Config, asked_of, build_collate, build_task, identity
 from recipes.run import Run, launch
 from recipes.studies import RANDOM, at_random, begin, chosen

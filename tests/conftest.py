@@ -2,4 +2,6 @@
 
 import torch
 
+import modalities  # noqa: F401  torchaudio must be left out before anything imports transformers
+
 torch.set_num_threads(1)

@@ -26,6 +26,15 @@ from modalities.image_text.towers import ModelConfig, build_processor, build_tow
 from modalities.supervised import Supervised
 from modalities.task import Batch, Task
 from tests.image_text.files import TINY
+from tests.audio import (
+    examples_audio_text,
+    examples_cola,
+    examples_cpc,
+    examples_ctc,
+    examples_hubert,
+    examples_labelled,
+    examples_wav2vec2,
+)
 from tests.text import (
     examples_bert,
     examples_code_text,
@@ -90,6 +99,13 @@ EXAMPLES: dict[str, tuple[type[Task], Callable[[], tuple[Task, Batch]]]] = {
     **examples_neighbours.EXAMPLES,
     **examples_code_text.EXAMPLES,
     **examples_fine_tuning.EXAMPLES,
+    **examples_cpc.EXAMPLES,
+    **examples_wav2vec2.EXAMPLES,
+    **examples_hubert.EXAMPLES,
+    **examples_cola.EXAMPLES,
+    **examples_audio_text.EXAMPLES,
+    **examples_ctc.EXAMPLES,
+    **examples_labelled.EXAMPLES,
 }
 COUPLED = [name for name, (kind, _) in EXAMPLES.items() if kind.coupled]
 

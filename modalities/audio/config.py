@@ -17,11 +17,12 @@ class DataConfig:
     """Split to train on."""
     test_split: str = ""
     """Split to test on instead of holding recordings out; streams need one."""
-    audio_column: str = "audio"
-    """Column with the recording or its path; several after commas are tried in turn (flac,wav)."""
+    audio_column: str = "auto"
+    """Column with the recording or its path; several after commas are tried in turn (flac,wav). auto: audio, or what
+    webdataset calls it by the ending of its files."""
     text_column: str = "auto"
-    """Column with the transcript or description. auto: text, sentence, transcription, transcript or caption, where
-    there is one; empty: none."""
+    """Column with the transcript or description. auto: text, sentence, transcription, transcript, caption or txt,
+    where there is one; empty: none."""
     label_column: str = "auto"
     """Column with a class. auto: label (in folders, the sub-folder) or cls, where there is one; empty: none."""
     speaker_column: str = "auto"
@@ -32,18 +33,21 @@ class DataConfig:
     rate: int = 16_000
     """Samples a second that everything is resampled to."""
     held_out: float = 0.1
-    """Share of the recordings to hold out for testing, or their number from 1 on; with a test split of a stream, how
-    many to read of it."""
+    """Share of the recordings to hold out for testing, or their number from 1 on (of sounds, at least one of every
+    class that has two); with a test split of a stream, how many to read of it."""
     split_seed: int = 0
     """Chooses which recordings are held out."""
     stream: bool = False
     """Read the training rows while training, without a copy on disk."""
+    check_files: int = 20_000
+    """Decode every recording once before training when there are at most this many. Of larger sets only the headers are
+    read and the test recordings decoded; those and streams meet damaged recordings while training."""
     max_bad: float = 0.01
     """Share of rows that may be unusable before loading or training stops."""
     voices: int = 24
-    """speech: voices that read; each reads its own share of the sentences."""
+    """speech, numbers: voices that read."""
     hours: float = 1.5
-    """speech: how much is read, about."""
+    """speech, numbers: how much is read, about."""
 
     def __post_init__(self) -> None:
         if self.rate < 1000:
@@ -52,5 +56,8 @@ class DataConfig:
             raise ValueError(f"data.voices is {self.voices}; it must be at least 1.")
         if self.hours <= 0:
             raise ValueError(f"data.hours is {self.hours:g}; it must be above 0.")
-        if self.held_out < 0:
-            raise ValueError(f"data.held_out is {self.held_out:g}; it must not be negative.")
+        if self.held_out < 0 or (self.held_out >= 1 and self.held_out != int(self.held_out)):
+            raise ValueError(
+                f"data.held_out={self.held_out:g} is neither a share below 1 nor a whole number of recordings: "
+                "give one of them."
+            )

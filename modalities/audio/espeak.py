@@ -6,8 +6,10 @@ the same order give the same samples, in every process.
 """
 
 import ctypes
+import re
 import shutil
 import tempfile
+import weakref
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ from modalities.packages import package_folder
 
 _SYNCHRONOUS, _PHONE_EVENTS, _UTF8, _PHONE, _END = 2, 1, 1, 7, 0
 _SEED = 1
+# Whispers have no voice and these robots no pitch: phones in them are another task.
+_ODD = re.compile(r"whisper|robo|robot|Demonic|croak|Tweaky|fast|klatt", re.IGNORECASE)
 
 
 class _Id(ctypes.Union):
@@ -51,8 +55,9 @@ class Synthesizer:
     def __init__(self) -> None:
         folder = package_folder("espeakng_loader", "synthetic speech")
         library = next(path for path in sorted(folder.iterdir()) if path.suffix in (".so", ".dylib", ".dll"))
-        self._copy = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        self._library = ctypes.CDLL(shutil.copy(library, self._copy.name))
+        copy = tempfile.mkdtemp()
+        weakref.finalize(self, shutil.rmtree, copy, ignore_errors=True)  # Windows keeps it while the library is loaded
+        self._library = ctypes.CDLL(shutil.copy(library, copy))
         self.rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, str(folder).encode(), _PHONE_EVENTS)
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(_SEED))
         self._callback = _CALLBACK(self._collect)  # kept: the library holds a bare pointer to it
@@ -89,10 +94,14 @@ class Synthesizer:
         return 0
 
 
-def voices() -> list[str]:
-    """Names of eSpeak NG's voice variants, sorted."""
+def natural_voices(count: int) -> list[str]:
+    """Names of `count` voice variants with a natural pitch, evenly spaced over the sorted names. Raises ValueError
+    where there are fewer."""
     folder = package_folder("espeakng_loader", "synthetic speech") / "espeak-ng-data" / "voices" / "!v"
-    return sorted(path.name for path in folder.iterdir())
+    usable = sorted(path.name for path in folder.iterdir() if not _ODD.search(path.name))
+    if count > len(usable):
+        raise ValueError(f"data.voices is {count}; eSpeak NG has {len(usable)} voices that are used here.")
+    return [usable[i] for i in np.linspace(0, len(usable) - 1, count).round().astype(int)]
 
 
 def _plain(phone: str) -> str:

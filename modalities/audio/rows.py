@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
@@ -31,6 +31,28 @@ Source = Sound | bytes | str
 """A recording in memory, the bytes of a file, or a path; `modalities.audio.decode` reads them all."""
 
 
+@dataclass(frozen=True)
+class Stored(Sequence[Source]):
+    """Recordings that stay where a table keeps them until they are asked for."""
+
+    fetch: Callable[[list[int]], list[Source]]
+    """Fetches recordings by their place in the table, undecoded."""
+    places: npt.NDArray[np.int64]
+    """Where each recording is in the table, (n,)."""
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self.select(np.arange(len(self))[index])
+        return self.fetch([int(self.places[index])])[0]
+
+    def select(self, indices: npt.NDArray[np.int64]) -> "Stored":
+        """Those at `indices`, in that order."""
+        return Stored(self.fetch, self.places[indices])
+
+
 class Row(TypedDict):
     """One recording, undecoded."""
 
@@ -53,6 +75,20 @@ class Rows:
     labels: list[int | None]
     speakers: list[int | None]
     phones: list[Phones | None]
+    seconds: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    """Length of each recording, (n,). Not given, it is known of those in memory alone."""
+
+    def __post_init__(self) -> None:
+        if not len(self.seconds) and isinstance(self.audio, list) and all(isinstance(one, Sound) for one in self.audio):
+            object.__setattr__(self, "seconds", np.array([len(one.samples) / one.rate for one in self.audio]))
+        lists = (self.ids, self.texts, self.labels, self.speakers, self.phones)
+        assert all(len(some) == len(self.audio) for some in lists) and len(self.seconds) in (0, len(self.audio))
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Milliseconds of each recording, (n,): what batches of equal length are made by."""
+        assert len(self.seconds) == len(self), "seconds of these recordings are not known"
+        return (self.seconds * 1000).astype(np.int64)
 
     def __len__(self) -> int:
         return len(self.audio)
@@ -76,12 +112,13 @@ class Rows:
         """The rows at `indices`, in that order."""
         chosen = np.asarray(indices, dtype=np.int64)
         return Rows(
-            audio=[self.audio[i] for i in chosen],
+            audio=self.audio.select(chosen) if isinstance(self.audio, Stored) else [self.audio[i] for i in chosen],
             ids=self.ids[chosen],
             texts=[self.texts[i] for i in chosen],
             labels=[self.labels[i] for i in chosen],
             speakers=[self.speakers[i] for i in chosen],
             phones=[self.phones[i] for i in chosen],
+            seconds=self.seconds[chosen] if len(self.seconds) else self.seconds,
         )
 
 

@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from modalities.decoder import Decoder
 from modalities.draws import uniform
 from modalities.media import decode
-from modalities.pictures.batches import Decoder
 from modalities.pictures.rows import Row
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom

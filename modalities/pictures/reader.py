@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from modalities.cell_files import first_source
 from modalities.cells import class_of, identity, sorted_classes
 from modalities.pictures.rows import Images, Rows, Source
-from modalities.tables import Table, lookup
+from modalities.tables import Table, lookup, texts_of
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Reader:
     """Class names that the table declares for its numbers; empty where the cells are names themselves."""
 
     def image(self, raw: dict[str, Any]) -> Source | None:
-        return first_picture(raw, self.image_columns, self.folder)
+        return first_source(raw, self.image_columns, self.folder, "image")
 
     def identity(self, raw: dict[str, Any], image: Source | None) -> int:
         """A number of 63 bits, the same for equal pictures (or equal entries of the id column) everywhere."""
@@ -45,18 +46,7 @@ class Reader:
 
     def captions(self, raw: dict[str, Any]) -> list[str]:
         """All captions that are not blank, each once. Raises ValueError where a cell holds something else."""
-        found: list[str] = []
-        for column in self.caption_columns:
-            value = lookup(raw, column)
-            for text in value if isinstance(value, list) else [value]:
-                if text is not None and not isinstance(text, str):
-                    raise ValueError(
-                        f"Column {column!r} of {self.source} holds {type(text).__name__} where "
-                        f"captions should be: set data.caption_column."
-                    )
-                if text and text.strip():
-                    found.append(text.strip())
-        return list(dict.fromkeys(found))
+        return texts_of(raw, self.caption_columns, self.source, "caption_column")
 
     def label(self, raw: dict[str, Any]) -> str | None:
         """Name of the class; None for an empty cell or -1, the usual "unknown". Raises ValueError for other types."""
@@ -119,7 +109,7 @@ class Cells:
     def __call__(self, places: list[int]) -> list[Source]:
         rows = self.table.rows[places]
         return [
-            first_picture({name: rows[name][i] for name in rows}, self.columns, self.table.folder) or b""
+            first_source({name: rows[name][i] for name in rows}, self.columns, self.table.folder, "image") or b""
             for i in range(len(places))
         ]
 
@@ -166,30 +156,3 @@ def collect(table: Table, reader: Reader, images: Images | None = None, limit: i
 def class_names(*collections: Collection) -> list[str]:
     """All labels that occur, sorted; numbers by their value."""
     return sorted_classes(chain.from_iterable(found.labels for found in collections))
-
-
-def picture(value: Any, folder: Path | None, column: str) -> Source | None:
-    """The image in a cell, as bytes or a path; None where the cell is empty."""
-    if isinstance(value, dict) and value.get("bytes") is not None:
-        return bytes(value["bytes"])
-    if isinstance(value, dict):
-        value = value.get("path")
-    if value is None or isinstance(value, bytes):
-        return value
-    if not isinstance(value, str):
-        raise ValueError(
-            f"Column {column!r} holds {type(value).__name__} where images or their paths should be: set "
-            f"data.image_column."
-        )
-    if folder is None:
-        raise ValueError(
-            f"Column {column!r} holds paths, and a Hub data set cannot name local files: set "
-            f"data.image_column to a column of images."
-        )
-    return value if Path(value).is_absolute() else str(folder / value)
-
-
-def first_picture(row: dict[str, Any], columns: list[str], folder: Path | None) -> Source | None:
-    """The image of the first column that has one: webdataset shards may mix jpg and png."""
-    pictures = (picture(lookup(row, column), folder, column) for column in columns)
-    return next((found for found in pictures if found is not None), None)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from modalities.cells import refuse_if_bad, sorted_classes
-from modalities.splits import joined, split
+from modalities.splits import count_of, joined, split
 from modalities.tables import Table, column_names, open_table
 from modalities.text.config import DataConfig
 from modalities.text.reader import Collection, Reader, Unusable, collect
@@ -70,9 +70,7 @@ def load_table(config: DataConfig) -> TextSet:
 def hold_out(documents: npt.NDArray[np.int64], config: DataConfig) -> tuple[list[int], list[int]]:
     """Positions (train, test) that `config` asks for. Raises ValueError when nothing would be left to train on."""
     there = len(np.unique(documents))
-    count = int(config.held_out)
-    if 0 < config.held_out < 1:
-        count = max(1, round(config.held_out * there))
+    count = count_of(config.held_out, there)
     if count and there == 1:
         raise ValueError(
             f"{config.source} is a single document, of which none can be held out: set data.unit to paragraph or line "

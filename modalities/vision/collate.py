@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from modalities.decoder import Decoder
 from modalities.draws import as_signed, mix, uniform
 from modalities.media import decode
-from modalities.pictures.batches import Decoder
 from modalities.pictures.rows import Bytes, Row, Source
 
 

@@ -72,6 +72,8 @@ def test_embedding_std() -> None:
 def test_mutual_information_bound() -> None:
     assert diagnostics.mutual_information_bound(math.log(64), 64) == 0.0
     assert close(diagnostics.mutual_information_bound(torch.tensor(0.0, dtype=torch.float64), 64), math.log(64))
+    each = diagnostics.mutual_information_bound(torch.tensor([0.5, 0.5], dtype=torch.float64), torch.tensor([8, 64]))
+    assert close(each[0], math.log(8) - 0.5) and close(each[1], math.log(64) - 0.5)
 
 
 def test_autocast_does_not_round_them() -> None:

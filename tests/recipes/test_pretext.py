@@ -22,9 +22,10 @@ from modalities.vision.backbones import ModelConfig, build_encoder
 from modalities.vision.config import DataConfig
 from modalities.vision.sources import load
 from recipes import pretext, pretext_measure
+from recipes.held_out import count_asked, held_out
 from recipes.pretext_card import illustration
 from recipes.pretext_labels import batch_of, learn_labels
-from recipes.pretext_measure import EvalConfig, Labelled, count_asked, evenly, held_out, labelled, measure
+from recipes.pretext_measure import EvalConfig, Labelled, evenly, labelled, measure
 from recipes.pretext_tasks import (
     PRESETS,
     Config,
