@@ -12,10 +12,13 @@ from transformers import ResNetConfig, ResNetModel
 
 from recipes import (
     architectures,
+    audio_tasks,
+    audio_text,
     bert,
     clip,
     code_text,
     electra,
+    finetune_audio,
     finetune_text,
     gpt,
     ngram_lm,
@@ -48,6 +51,9 @@ PRESETS: dict[str, Mapping[str, Any]] = {
     "sentences": sentences_tasks.PRESETS,
     "code_text": code_text.PRESETS,
     "finetune_text": finetune_text.PRESETS,
+    "audio": audio_tasks.PRESETS,
+    "audio_text": audio_text.PRESETS,
+    "finetune_audio": finetune_audio.PRESETS,
 }
 
 

@@ -25,7 +25,6 @@ from modalities.image_text.clip import Clip
 from modalities.image_text.towers import ModelConfig, build_processor, build_towers
 from modalities.supervised import Supervised
 from modalities.task import Batch, Task
-from tests.image_text.files import TINY
 from tests.audio import (
     examples_audio_text,
     examples_cola,
@@ -35,6 +34,7 @@ from tests.audio import (
     examples_labelled,
     examples_wav2vec2,
 )
+from tests.image_text.files import TINY
 from tests.text import (
     examples_bert,
     examples_code_text,
