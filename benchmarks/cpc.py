@@ -71,23 +71,21 @@ def plain_frames(model: Any, audio: Tensor) -> Tensor:
 
 
 def plain_scores(task: CPC, batch: Batch, places: Tensor) -> list[Tensor]:
-    """For each step (n, f, 1 + m): the frame to be found, then the negatives. places: (n, f, 1 or steps, m) among all
-    frames of the batch, of all steps alike or of each."""
+    """For each step (n, f, 1 + m): the frame to be found, then the negatives. places: (n, f, m) among all frames of the
+    batch, the same for all steps."""
     model: Any = task.encoder
     z = plain_frames(model, normalised(batch["audio"], batch["lengths"]).to(task.dtype))  # (n, t, d)
     context = model.context(z)[0]
     steps, (n, t, d) = task.cfg.steps, z.shape
     f = t - steps
     pool, first = z.reshape(n * t, d), torch.arange(n)[:, None] * t + torch.arange(f)  # (n, f)
-    alike = pool[places[:, :, 0]] if places.shape[2] == 1 else None  # (n, f, m, d)
+    others = pool[places]  # (n, f, m, d)
     found = []
     for step, weight in enumerate(task.predictors.weight.chunk(steps)):
-        mine = places[:, :, 0 if alike is not None else step]
-        others = pool[mine] if alike is None else alike
         predicted = F.linear(context[:, :f], weight)[:, :, None]  # (n, f, 1, d)
         candidates = torch.cat([z[:, step + 1 : step + 1 + f, None], others], dim=2)
         scores = (predicted * candidates).sum(dim=3)
-        itself = F.pad(mine == (first + step + 1)[:, :, None], (1, 0))
+        itself = F.pad(places == (first + step + 1)[:, :, None], (1, 0))
         found.append(scores.masked_fill(itself, float("-inf")))
     return found
 
@@ -104,15 +102,15 @@ def plain_loss(scores: list[Tensor]) -> Tensor:
 
 
 def drawn_places(task: CPC, batch: Batch) -> Tensor:
-    """Ours, for the comparison of scores: (n, f, 1 or steps, m)."""
+    """Ours, for the comparison of scores: (n, f, m)."""
     n, t = len(batch["audio"]), batch["audio"].shape[1] // 160
-    steps, f = task.cfg.steps, t - task.cfg.steps
+    f = t - task.cfg.steps
     if task.cfg.drawn:
         numbers = uniform_on_device(batch["seeds"], f * task.cfg.drawn, 1)
         everything = torch.ones(n, n * t, dtype=torch.bool)
-        return pick(everything, numbers).view(n, f, 1, -1)
+        return pick(everything, numbers).view(n, f, -1)
     window = torch.arange(n)[:, None] * t + torch.arange(t)  # (n, t), the frame to be found among them
-    return window[:, None, None].expand(n, f, steps, t)
+    return window[:, None].expand(n, f, t)
 
 
 def our_scores(task: CPC, batch: Batch, places: Tensor) -> list[Tensor]:
@@ -123,7 +121,7 @@ def our_scores(task: CPC, batch: Batch, places: Tensor) -> list[Tensor]:
     predicted = task.predictors(context[:, :f]).unflatten(2, (steps, -1))  # (n, f, steps, d)
     every = predicted.flatten(0, 2) @ frames.flatten(0, 1).T
     positive = (predicted * found_ahead(frames, steps)).sum(3, keepdim=True)
-    chosen = places.expand(-1, -1, steps, -1)
+    chosen = places[:, :, None].expand(-1, -1, steps, -1)
     own = (torch.arange(n)[:, None] * t + torch.arange(f))[:, :, None, None] + torch.arange(1, steps + 1)[:, None]
     others = every.view(n, f, steps, n * t).gather(3, chosen).masked_fill(chosen == own, float("-inf"))
     return list(torch.cat([positive, others], dim=3).unbind(2))
@@ -151,7 +149,7 @@ def step(form: str, task: CPC, batch: Batch) -> Tensor:
         loss = task(batch)["loss"]
     else:
         n, t = len(batch["audio"]), batch["audio"].shape[1] // 160
-        shape = (n, t - task.cfg.steps, 1, DRAWN)
+        shape = (n, t - task.cfg.steps, DRAWN)
         places = torch.randint(n * t, shape) if task.cfg.drawn else drawn_places(task, batch)
         loss = plain_loss(plain_scores(task, batch, places))
     torch.autograd.backward(loss)

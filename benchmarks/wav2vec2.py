@@ -23,7 +23,8 @@ from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices
 from benchmarks.paired import compare, measure
 from modalities.audio.backbones import BASE, ModelConfig
 from modalities.audio.frame_encoder import normalised
-from modalities.audio.wav2vec2 import PAPER, Wav2Vec2, Wav2Vec2Config
+from modalities.audio.wav2vec2 import Wav2Vec2
+from modalities.audio.wav2vec2_config import PAPER, Wav2Vec2Config
 
 SHAPES = {
     "small": (ModelConfig(), Wav2Vec2Config()),

@@ -24,6 +24,10 @@ _CHUNK = 2_000_000  # distances between frames held at once
 _DIGITS = 6  # of a distance: the angle between equal frames is 1e-8 of half a turn, not 0, and must not break a tie
 
 
+class NoTriplesError(ValueError):
+    """The tokens hold no triple to ask about: they are too few."""
+
+
 class Token(NamedTuple):
     """One phone as it was said once."""
 
@@ -61,7 +65,7 @@ def abx(said: Sequence[Token], across: bool = False, most: int = 10_000, seed: i
 
     across: X is said by another speaker than A and B; else all three by one.
     most: triples at most, drawn with `seed` where there are more.
-    Raises ValueError where there is no triple, and for frames that are not finite.
+    Raises NoTriplesError where there is no triple, ValueError for frames that are not finite.
     """
     if not all(np.isfinite(token.frames).all() for token in said):
         raise ValueError("abx: the frames hold NaN or infinity; the encoder diverged.")
@@ -70,7 +74,9 @@ def abx(said: Sequence[Token], across: bool = False, most: int = 10_000, seed: i
     found = [(name, triple) for name in _some(list(cells), most, draw) for triple in _triples(cells[name], draw)]
     if not found:
         where = "of two speakers" if across else "by one speaker"
-        raise ValueError(f"abx: no phone is said twice {where} beside another in one context; pass more recordings.")
+        raise NoTriplesError(
+            f"abx: no phone is said twice {where} beside another in one context; pass more recordings."
+        )
     kept = _some(found, most, draw)
     names: list[Name] = [name for name, _ in kept]
     triples = np.array([triple for _, triple in kept])  # (n, 3)

@@ -70,7 +70,7 @@ def step_curves(
             continue
         for name, value in entry.items():
             head, _, tail = name.rpartition("_")
-            if head == prefix and tail.isdigit():
+            if head == prefix and tail.isdigit() and value is not None:  # null: it was not finite
                 found.setdefault(int(tail), {})[entry["step"]] = value
     if not found:
         raise ValueError(f'{Path(metrics_path).name}: no line holds "{prefix}_1"; train for one logged step first.')

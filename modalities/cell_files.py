@@ -26,7 +26,7 @@ def source_in(value: Any, folder: Path | None, column: str, kind: Kind) -> bytes
     if folder is None:
         raise ValueError(
             f"Column {column!r} holds paths, and a Hub data set cannot name local files: set "
-            f"data.{kind}_column to a column of {_CALLED[kind]}."
+            f"data.{kind}_column to a column of {_CALLED[kind]}, or download the set and name its table."
         )
     return value if Path(value).is_absolute() else str(folder / value)
 

@@ -14,7 +14,7 @@ def main() -> None:
     for library in found:
         library.rename(library.with_name(library.name + _OFF))
     if found:
-        print(f"Renamed {len(found)} libraries of torchaudio that need CUDA to *{_OFF}; torch here has none.")
+        print(f"Renamed {len(found)} libraries of torchaudio that need a CUDA that torch here lacks to *{_OFF}.")
     else:
         print("Nothing to do: torchaudio is absent, or its libraries fit this torch.")
 

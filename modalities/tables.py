@@ -82,7 +82,7 @@ def open_table(source: str, subset: str, split: str, stream: bool, unit: Unit = 
         if len(kinds) > 1 or "" in kinds:
             raise ValueError(f"data.source={source!r} must name files of one kind out of {', '.join(_BUILDERS)}, .txt.")
         folder, arguments = Path(files[0]).parent, {"path": kinds.pop(), "data_files": {split: files}}
-    elif _HUB_ID.fullmatch(source) and Path(source).suffix.lower() not in _BUILDERS:
+    elif _HUB_ID.fullmatch(source) and path.suffix.lower() not in _BUILDERS and not _is_inside(path):
         folder, arguments = None, {"path": source}
     else:
         raise ValueError(f"data.source={source!r} does not exist: give a folder, a file or glob, or a Hub data set.")
@@ -94,10 +94,21 @@ def open_table(source: str, subset: str, split: str, stream: bool, unit: Unit = 
     return Table(source, rows, columns, folder)
 
 
+def _is_inside(path: Path) -> bool:
+    """Whether it is a path into a folder that is here: then a mistyped one, no set of a Hub user of that name."""
+    return len(path.parts) > 1 and Path(path.parts[0]).is_dir()
+
+
 def _load(source: str, arguments: dict[str, Any], subset: str, split: str, stream: bool) -> Any:
     options: dict[str, Any] = {**arguments, "name": subset or None}
     try:
-        if _holds_shards(options):
+        builder = _builder(options)
+        if builder == "audiofolder":
+            raise ValueError(
+                "it holds recordings as plain files, and of the Hub parquet and webdataset are read: download it (hf "
+                f"download {source} --repo-type dataset --local-dir FOLDER) and name the folder."
+            )
+        if builder == "webdataset":
             options["features"] = _undecoded(datasets.load_dataset(**options, split=split, streaming=True).features)
         return datasets.load_dataset(**options, split=split, streaming=stream)
     except datasets.exceptions.DatasetNotFoundError as error:
@@ -106,7 +117,8 @@ def _load(source: str, arguments: dict[str, Any], subset: str, split: str, strea
         raise ValueError(f"data.source={source!r} holds no file that is read: put the data itself there.") from error
     except (ConnectionError, TimeoutError) as error:
         raise ValueError(
-            f"The Hub is out of reach, so data.source={source!r} cannot be read: use a local copy."
+            f"data.source={source!r} does not exist here, and the Hub is out of reach: check the path, or use a local "
+            "copy."
         ) from error
     except (ValueError, datasets.exceptions.DatasetGenerationError) as error:
         reason = str(error.__cause__ or error).splitlines()[0]
@@ -115,13 +127,13 @@ def _load(source: str, arguments: dict[str, Any], subset: str, split: str, strea
         ) from error
 
 
-def _holds_shards(options: dict[str, Any]) -> bool:
-    """Whether webdataset is what reads it."""
+def _builder(options: dict[str, Any]) -> str:
+    """The name of what reads it; empty where that is of no importance."""
     if "data_files" in options:
-        return bool(options["path"] == "webdataset")
+        return str(options["path"])
     if Path(options["path"]).is_dir():
-        return any(Path(options["path"]).rglob("*.tar"))
-    return bool(datasets.load_dataset_builder(**options).name == "webdataset")
+        return "webdataset" if any(Path(options["path"]).rglob("*.tar")) else ""
+    return str(datasets.load_dataset_builder(**options).name)
 
 
 def _undecoded(features: Any) -> Any:

@@ -6,7 +6,6 @@ whether the frame to be found scores above every other. Which of them count is `
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from objectives.precision import full_precision
@@ -67,10 +66,10 @@ def among_all(predicted: Tensor, frames: Tensor, ignore: Tensor, offset: int = 0
     t, device = frames.shape[1], frames.device
     candidates, skip = frames.flatten(0, 1), ignore.flatten(1)[:, None]  # (N t, d), (n, 1, N t)
     first = (torch.arange(n, device=device)[:, None] + offset) * t + torch.arange(f, device=device)  # (n, f)
-    parts = []
+    everyone, parts = torch.arange(len(candidates), device=device), []
     for step in range(steps):
         place = first + step + 1
-        own = F.one_hot(place, len(candidates)).bool()  # (n, f, N t)
+        own = place[:, :, None] == everyone  # (n, f, N t)
         scores = predicted[:, :, step] @ candidates.T
         parts.append(_picked(scores.masked_fill(skip & ~own, float("-inf")), place))
     losses, right = zip(*parts, strict=True)

@@ -8,18 +8,23 @@ accelerate launch recipes/audio.py hubert --data.source my_folder --data.held-ou
 
 import copy
 
+import numpy as np
+import torch
 from accelerate.utils import set_seed
 
 from evaluation.report import Row, table
 from modalities.audio.decode import decode
 from modalities.audio.hubert import Hubert
 from modalities.audio.sources import load
+from modalities.audio.task import AudioTask
 from recipes.audio_baselines import before_training, classic, supervised
-from recipes.audio_card import draw_pictures, stock_class, write_card
+from recipes.audio_card import stock_class, write_card
 from recipes.audio_clusters import cluster_scores
-from recipes.audio_features import of_task
-from recipes.audio_measure import by_layer, explain, known, measure, shown
-from recipes.audio_tasks import PRESETS, Config, build_collate, build_task, identity, prepare
+from recipes.audio_features import of_task, seconds_of
+from recipes.audio_measure import known, measure
+from recipes.audio_pictures import draw_pictures
+from recipes.audio_table import by_layer, explain, shown
+from recipes.audio_tasks import METHODS, PRESETS, Config, build_collate, build_task, identity, prepare, samples
 from recipes.held_out import count_asked, held_out
 from recipes.run import Run, launch
 from trainers.hub.check import write_check
@@ -36,12 +41,13 @@ def main(config: Config) -> None:
     run.say(f"{data.name}: {data.counts}{' (synthetic voices)' if data.synthetic else ''}")
     if len(data.test) == 0:
         raise ValueError(f"{data.name} has no held-out recordings to measure on; raise data.held_out.")
-    judged = known(data, config.eval)
-    if judged is None:
-        run.say("There are no labels, speakers or phones at hand: no probes (see data.label_column).")
+    judged, left_out = known(data, config.eval)
+    if left_out:
+        run.say(left_out)
     collate = build_collate(config, data)
     set_seed(config.train.seed)
     task = build_task(config, data)
+    refuse_if_short(task, config)
     prepare(task, config, data)
     start = copy.deepcopy(task).to(accelerator.device).eval()
     task = fit(
@@ -65,7 +71,9 @@ def main(config: Config) -> None:
         return
 
     task.save(run.out / "model")
-    some = [decode(row["audio"], row["id"], data.rate, 0.0, config.seconds) for row in data.test.select(range(2))]
+    longest = data.test.select(np.argsort(-seconds_of(data.test), kind="stable")[:2])
+    some = [decode(row["audio"], row["id"], data.rate, 0.0, config.seconds) for row in longest]
+    some = [np.pad(each, (0, max(0, samples(config) - len(each)))) for each in some]
     classes = {"model": stock_class(task.export()), "processor": "AutoFeatureExtractor"}
     write_check(run.out, task.export(), task.inputs(some), classes)
     before: list[Row] = []
@@ -77,7 +85,7 @@ def main(config: Config) -> None:
         best |= layers
         before = drawn + (classic(judged, data.rate) if config.eval.classic else [])
     rows = [*before, Row("this run", dict(metrics)), *bound]
-    note = explain(count_asked(data.test, size, accelerator.num_processes), data, judged, best)
+    note = explain(count_asked(data.test, size, accelerator.num_processes), data, judged, left_out, best, config.eval)
     results = run.report(rows, shown(rows), "this run", note)
     for target in judged.targets if judged is not None else ():
         some_rows, columns = by_layer(rows, target)
@@ -89,6 +97,15 @@ def main(config: Config) -> None:
     run.say(f"Saved {run.out / 'model'} for {classes['model']}.from_pretrained; pictures and card beside it.")
     if config.publish:
         publish(run.out, config.publish)
+
+
+def refuse_if_short(task: AudioTask, config: Config) -> None:
+    """Raises ValueError for stretches that give a single frame to a method that tells frames from one another."""
+    frames = int(task.frames(torch.tensor([samples(config)]))[0])
+    if METHODS[type(config.task)].stretches == 1 and frames < 2:
+        raise ValueError(
+            f"seconds is {config.seconds:g}, which gives no two frames to tell apart; {10 * task.hop:g} give a few."
+        )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """What an audio run has to beat: itself before training, and what speech recognition read before representations were
-learnt; and what it may hope for: the same architecture trained on the labels."""
+learnt; and, to compare with, the same architecture trained on the labels for a while."""
 
 from dataclasses import replace
 from typing import Any
@@ -18,8 +18,9 @@ from modalities.audio.rows import AudioSet, Rows
 from modalities.audio.supervised import ClipClassifier, ClipCollate, PhoneClassifier, PhoneCollate
 from modalities.audio.task import AudioTask
 from recipes.audio_features import Describer, describe, of_task
-from recipes.audio_measure import Known, measure
+from recipes.audio_measure import Known, answers, measure
 from recipes.audio_tasks import Config, identity, with_new_weights
+from trainers.folder import digest
 from trainers.loop import fit
 
 _COEFFICIENTS = 13
@@ -64,25 +65,23 @@ def supervised(
     config: Config, known: Known, data: AudioSet, collate: WindowCollate, accelerator: Accelerator
 ) -> list[Row]:
     """The same architecture with new weights, trained on the labels of all training recordings, once for each of phones
-    and speakers, classes or languages; every process takes part. It is judged on what probes are judged on."""
+    and speakers, classes or languages; every process takes part. It is judged on what probes are judged on. Each run's
+    folder is named by what made it, so that other options of measuring begin another one."""
     scores: dict[str, float | list[float]] = {}
     for target in known.targets:
         if target == "voice":  # of a single frame; a network that is trained for it reads more than one
             continue
         set_seed(config.train.seed)
         task, judged = _classifier(target, with_new_weights(config, data), known, data, collate)
-        options = replace(
-            config.train,
-            out=config.train.out / "supervised" / target,
-            steps=config.eval.supervised_steps,
-            evaluate_every=0,
-            micro_batch=0,
-            resume="auto",
-        )
         made_by = {**identity(config, data), "target": target, "classes": task.head.out_features}
+        options = replace(
+            config.train, steps=config.eval.supervised_steps, evaluate_every=0, micro_batch=0, resume="auto"
+        )
+        name = f"{target}-{digest([options.identity(), made_by])[:8]}"
+        options = replace(options, out=config.train.out / "supervised" / name)
         task = fit(task, _told(target, data.train), judged, options, identity=made_by)
         scores |= _asked(task, target, known, data)
-    return [Row("supervised", scores)] if scores else []
+    return [Row(f"supervised, {config.eval.supervised_steps} steps", scores)] if scores else []
 
 
 def _classifier(
@@ -103,8 +102,7 @@ def _told(target: str, rows: Rows) -> Rows:
     """The rows whose answer is known."""
     if target == "phone":
         return rows.select([place for place, phones in enumerate(rows.phones) if phones is not None])
-    answers = rows.speakers if target == "speaker" else rows.labels
-    return rows.select([place for place, answer in enumerate(answers) if answer is not None])
+    return rows.select(np.flatnonzero(answers(target, rows) >= 0))
 
 
 def phones_of(known: Known) -> list[str]:
@@ -125,6 +123,7 @@ def _asked(task: PhoneClassifier, target: str, known: Known, data: AudioSet) -> 
         guesses = np.array(phones_of(known))[of.frames["scores"].argmax(1)]
         return {target: accuracies(guesses == of.phones, of.phones)["accuracy"]}
     of = describe(replace(how, layers=scores, frames=torch.ones_like), known.test, 0)
-    answers = np.array(known.test.speakers if target == "speaker" else known.test.labels)[of.kept]
-    found = accuracies(of.clips["scores"].argmax(1) == answers, answers)
+    wanted = answers(target, known.test)[of.kept]
+    right, told = of.clips["scores"].argmax(1) == wanted, wanted >= 0
+    found = accuracies(right[told], wanted[told])
     return {target: found["accuracy"], f"{target}_balanced": found["balanced_accuracy"]}

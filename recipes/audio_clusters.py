@@ -1,10 +1,12 @@
 """What the clusters that HuBERT guesses know of phones, where phones are known; no phone takes part in making them."""
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from evaluation.cluster_quality import cluster_quality
 from modalities.audio.hubert import Hubert
-from recipes.audio_features import Describer, describe
+from recipes.audio_features import describe, of_task
 from recipes.audio_measure import Known
 
 
@@ -16,6 +18,5 @@ def cluster_scores(task: Hubert, known: Known) -> dict[str, float]:
     def clusters(audio: Tensor, lengths: Tensor) -> dict[str, Tensor]:
         return {"clusters": task.labels(audio, lengths)[:, :, None]}
 
-    how = Describer(clusters, task.frames, task.hop, task.rate, device=task.codes.device)
-    found = describe(how, known.test, known.frames)
+    found = describe(replace(of_task(task), layers=clusters), known.test, known.frames)
     return cluster_quality(found.frames["clusters"][:, 0], found.phones)

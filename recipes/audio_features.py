@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from modalities.audio.alignment import frame_labels
+from modalities.audio.backbones import masks_padding
 from modalities.audio.decode import Samples, decode, header
 from modalities.audio.rows import Row, Rows
 from modalities.audio.task import AudioTask, mean_of_real
@@ -38,11 +39,14 @@ class Describer:
     pool: Callable[[Tensor, Tensor], Tensor] = mean_of_real
     """(frames (n, f, d), how many are real (n,)) -> (n, e)."""
     device: torch.device | str = "cpu"
+    padded: bool = True
+    """Whether recordings of several lengths may be encoded together, the shorter ones padded."""
 
 
 def of_task(task: AudioTask) -> Describer:
-    """The frozen layers of a task."""
-    return Describer(task.layers, task.frames, task.hop, task.rate, device=next(task.parameters()).device)
+    """The frozen layers of a task. Padding would change what an encoder with a group norm makes of a recording."""
+    device, padded = next(task.parameters()).device, masks_padding(task.export().config)
+    return Describer(task.layers, task.frames, task.hop, task.rate, device=device, padded=padded)
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def describe(how: Describer, rows: Rows, frames: int) -> Described:
 def encoded(how: Describer, rows: Rows) -> Iterator[tuple[int, float, Layers]]:
     """All pieces of all recordings, in no particular order: row, seconds before it, and {layer: (f, d)} without
     padding."""
-    for batch in _batches(rows, how.rate):
+    for batch in _batches(rows, how.rate, how.padded):
         lengths = torch.tensor([len(piece.samples) for piece in batch])
         audio = torch.zeros(len(batch), int(lengths.max()))
         for padded, piece in zip(audio, batch, strict=True):
@@ -122,8 +126,9 @@ def pieces(seconds: float) -> list[tuple[float, float]]:
     return [(float(start), _PIECE) for start in np.linspace(0, seconds - _PIECE, count)]
 
 
-def _batches(rows: Rows, rate: int) -> Iterator[list[_Piece]]:
-    """Pieces of about the same length together. One that cannot be decoded is left out."""
+def _batches(rows: Rows, rate: int, padded: bool) -> Iterator[list[_Piece]]:
+    """Pieces of about the same length together, where they are not to be padded of the very same. One that cannot be
+    decoded is left out."""
     wanted = [(length, row, start) for row, seconds in enumerate(seconds_of(rows)) for start, length in pieces(seconds)]
     batch: list[_Piece] = []
     for length, row, start in sorted(wanted):
@@ -133,7 +138,8 @@ def _batches(rows: Rows, rate: int) -> Iterator[list[_Piece]]:
             continue
         if len(samples) == 0:
             continue
-        if batch and (len(batch) + 1) * length > _TOGETHER:
+        unlike = not padded and batch and len(samples) != len(batch[0].samples)
+        if batch and (unlike or (len(batch) + 1) * length > _TOGETHER):
             yield batch
             batch = []
         batch.append(_Piece(row, start, samples))

@@ -1,44 +1,26 @@
 """What an audio run is judged by: what the frames of every layer, and their means over a recording, know of the phones,
 the speaker, the class or the language."""
 
-import contextlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
-from evaluation.abx import Token, abx, tokens
+from evaluation.abx import NoTriplesError, Token, abx, tokens
 from evaluation.frame_probe import frame_probe
 from evaluation.knn import knn
 from evaluation.layers import best_layer
 from evaluation.probe import linear_probe
-from evaluation.report import Column, Row
 from evaluation.retrieval import recall
 from modalities.audio.rows import AudioSet, Rows
 from recipes.audio_features import Described, Describer, describe, encoded, seconds_read
 
-COLUMNS = [
-    Column("held_out_accuracy", "pretext accuracy"),
-    Column("held_out_loss", "pretext loss", percent=False),
-    Column("phone", "phone of a frame"),
-    Column("voice", "speaker of a frame"),
-    Column("speaker_knn", "speaker, kNN"),
-    Column("speaker", "speaker, linear"),
-    Column("language_knn", "language, kNN"),
-    Column("language", "language, linear"),
-    Column("class_knn", "class, kNN"),
-    Column("class", "class, linear"),
-    Column("class_balanced", "class, balanced"),
-    Column("class_r5", "class among 5 nearest"),
-    Column("phone_purity", "clusters, phone purity"),
-    Column("pnmi", "clusters, PNMI"),
-    Column("abx_within", "ABX error"),
-    Column("abx_across", "ABX error, other speaker"),
-]
 _STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
-_FRAMES, _CLIPS = ("phone", "voice"), ("speaker", "class", "language")
+FRAMES, CLIPS = ("phone", "voice"), ("speaker", "class", "language")
+"""Targets of single frames, and of whole recordings."""
+ENOUGH = 0.5
+"""Share of the held-out recordings whose answer must occur in training for it to be asked."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +35,8 @@ class EvalConfig:
     """Single frames that probes of phones and speakers are fitted on, about; half as many are asked."""
     classic: bool = True
     """Compare with mel-frequency cepstral coefficients (MFCC), with and without their deltas."""
-    supervised_steps: int = 60
-    """Train a new encoder on the labels for this many steps, which is the bound. 0 leaves it out."""
+    supervised_steps: int = 200
+    """Train a new encoder on the labels for this many steps, to compare with. 0 leaves it out."""
     abx: bool = False
     """Ask the ABX question too: which of two sounds of a minimal pair is the same phone (where phones are known)."""
 
@@ -83,24 +65,48 @@ class Known:
 
     def described(self, how: Describer) -> tuple[Described, Described]:
         """Features of the training and of the held-out recordings."""
-        wanted = self.frames if set(self.targets) & set(_FRAMES) else 0
+        wanted = self.frames if set(self.targets) & set(FRAMES) else 0
         return describe(how, self.train, wanted), describe(how, self.test, wanted // 2)
 
 
-def known(data: AudioSet, cfg: EvalConfig) -> Known | None:
-    """What is known of `data`; None for a stream, whose training rows are not at hand, and without any label."""
+def known(data: AudioSet, cfg: EvalConfig) -> tuple[Known | None, str]:
+    """What is known of `data`, and in words what is not asked for want of answers. None for a stream, whose training
+    rows are not at hand, and where nothing is known."""
     if not isinstance(data.train, Rows):
-        return None
+        return None, "Training rows of a stream are not at hand (data.stream): there are no probes."
     train, test = evenly(data.train, 60 * cfg.minutes), evenly(data.test, 30 * cfg.minutes)
-    sides = (train, test)
-    targets = []
-    if all(side.phones and all(side.phones) for side in sides):
+    targets, left_out = [], ""
+    if all(side.phones and all(side.phones) for side in (train, test)):
         targets.append("phone")
-    if all(_told(side.speakers) for side in sides) and len(set(train.speakers)) > 1:
-        targets += ["voice", "speaker"]
-    if all(_told(side.labels) for side in sides) and len(set(train.labels)) > 1:
-        targets.append("language" if data.name == "numbers" else "class")
-    return Known(train, test, tuple(targets), cfg.frames, cfg.abx) if targets else None
+    for named, found in (("speaker", ("voice", "speaker")), (data.label_of, (data.label_of,))):
+        share = taught(named, train, test)
+        if share is not None and share < ENOUGH:
+            left_out += (
+                f"The {named} is not asked, for it occurs in training for only {share:.0%} of the held-out recordings. "
+            )
+        elif share is not None:
+            targets += found
+    if not targets:
+        left_out += (
+            "No phones, speakers or labels that can be asked for are known (see data.speaker_column and "
+            "data.label_column): there are no probes."
+        )
+    return (Known(train, test, tuple(targets), cfg.frames, cfg.abx) if targets else None), left_out.strip()
+
+
+def taught(target: str, train: Rows, test: Rows) -> float | None:
+    """Of the held-out recordings whose answer is known, the share whose answer occurs in training; None where nothing
+    can be asked."""
+    learnt, asked = (found[found >= 0] for found in (answers(target, train), answers(target, test)))
+    if len(np.unique(learnt)) < 2 or len(asked) == 0:
+        return None
+    return float(np.isin(asked, learnt).mean())
+
+
+def answers(target: str, rows: Rows) -> NDArray[np.int64]:
+    """The speaker of each recording, or else its label, (n,); -1 where it is not known."""
+    found = rows.speakers if target in ("voice", "speaker") else rows.labels
+    return np.array([-1 if answer is None else answer for answer in found], dtype=np.int64)
 
 
 def evenly(rows: Rows, seconds: float) -> Rows:
@@ -119,21 +125,23 @@ def measure(how: Describer, known: Known) -> tuple[dict[str, float], dict[str, s
     best: dict[str, str] = {}
     train, test = known.described(how)
     for target in known.targets:
-        answers = [_answers(target, *side) for side in ((train, known.train), (test, known.test))]
-        if target in _FRAMES:
+        (wanted, told), (asked, judged) = (_asked(target, *side) for side in ((train, known.train), (test, known.test)))
+        if target in FRAMES:
+            of = train.recordings[told]
             found = {
-                layer: frame_probe(train.frames[layer], answers[0], train.recordings, test.frames[layer], answers[1])
+                layer: frame_probe(train.frames[layer][told], wanted, of, test.frames[layer][judged], asked)
                 for layer in train.frames
             }
             best[target] = max(found, key=lambda layer: found[layer]["validation"])
             scores[target] = found[best[target]]["accuracy"]
         else:
+            clips = {layer: (train.clips[layer][told], test.clips[layer][judged]) for layer in train.clips}
             found = {
-                layer: linear_probe(train.clips[layer], answers[0], test.clips[layer], answers[1], 0, _STRENGTHS)
-                for layer in train.clips
+                layer: linear_probe(learnt, wanted, held, asked, 0, _STRENGTHS)
+                for layer, (learnt, held) in clips.items()
             }
-            best[target] = best_layer(train.clips, answers[0])
-            scores |= _of_clips(target, train.clips[best[target]], test.clips[best[target]], *answers)
+            best[target] = best_layer({layer: learnt for layer, (learnt, _) in clips.items()}, wanted)
+            scores |= _of_clips(target, *clips[best[target]], wanted, asked)
             scores[target] = found[best[target]]["accuracy"]
             scores[f"{target}_balanced"] = found[best[target]]["balanced_accuracy"]
         scores |= {f"{target}/{layer}": each["accuracy"] for layer, each in found.items()}
@@ -154,8 +162,10 @@ def abx_errors(how: Describer, known: Known, layer: str) -> dict[str, float]:
             said += tokens(frames, phones.starts[heard], [phones.names[i] for i in heard], how.hop, speaker)
     found = {}
     for name, across in (("abx_within", False), ("abx_across", True)):
-        with contextlib.suppress(ValueError):  # too few recordings for a triple
+        try:
             found[name] = abx(said, across)["error"]
+        except NoTriplesError:
+            continue
     return found
 
 
@@ -179,54 +189,10 @@ def _of_clips(
     return found
 
 
-def _answers(target: str, of: Described, rows: Rows) -> NDArray[np.generic]:
-    """The right answers for the frames or the recordings that `of` describes."""
-    match target:
-        case "phone":
-            return of.phones
-        case "voice":
-            return np.array(rows.speakers)[of.recordings]
-        case "speaker":
-            return np.array(rows.speakers)[of.kept]
-    return np.array(rows.labels)[of.kept]
-
-
-def by_layer(rows: Sequence[Row], target: str) -> tuple[list[Row], list[Column]]:
-    """The rows that have a probe of every layer for `target`, with a column for each."""
-    found = [row for row in rows if sum(key.startswith(f"{target}/") for key in row.metrics) > 1]
-    layers = dict.fromkeys(key for row in found for key in row.metrics if key.startswith(f"{target}/"))
-    return found, [Column(key, key.removeprefix(f"{target}/")) for key in layers]
-
-
-def shown(rows: Sequence[Row]) -> list[Column]:
-    """The columns, without the pretext loss where there is an accuracy to show."""
-    asked = any("held_out_accuracy" in row.metrics for row in rows)
-    return [column for column in COLUMNS if not (asked and column.key == "held_out_loss")]
-
-
-def explain(asked: int, data: AudioSet, known: Known | None, best: dict[str, dict[str, str]]) -> str:
-    """What the table's columns mean, in words. asked: how many held-out recordings the pretext task is asked of; best:
-    {row: {target: layer that was chosen}}."""
-    words = f"The pretext task is asked of {asked} held-out recordings."
-    if data.synthetic:
-        words += " All voices are synthetic: nothing here was measured on recorded speech."
-    if known is None:
-        return words
-    words += (
-        f" Probes are fitted on frozen features of {len(known.train)} training recordings and judged on "
-        f"{len(known.test)} held-out ones."
-    )
-    if set(known.targets) & set(_FRAMES):
-        words += (
-            f" Phones and speakers of a frame: a linear layer on single frames, about {known.frames:,} to learn from "
-            f"and {known.frames // 2:,} to judge by."
-        )
-    if set(known.targets) & set(_CLIPS):
-        words += " What concerns whole recordings is read from the mean over their frames (MFCC: mean and deviation)."
-    chosen = "; ".join(f"{', '.join(f'{t}: {layer}' for t, layer in layers.items())} ({row})" for row, layers in
-                       best.items())  # fmt: skip
-    return f"{words} The best layer was chosen on a part of the training recordings: {chosen}." if chosen else words
-
-
-def _told(values: Sequence[int | None]) -> bool:
-    return len(values) > 0 and None not in values
+def _asked(target: str, of: Described, rows: Rows) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+    """The right answers (m,) where they are known, and of which of the frames or recordings that `of` describes, (n,)
+    bool."""
+    if target == "phone":
+        return of.phones, np.ones(len(of.phones), dtype=np.bool_)
+    found = answers(target, rows)[of.recordings if target == "voice" else of.kept]
+    return found[found >= 0], found >= 0

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from modalities.audio import cpc, hubert, wav2vec2
+from modalities.audio import cpc, hubert, wav2vec2_config
 from modalities.audio.augment import AugmentConfig
 from modalities.audio.backbones import BASE, ModelConfig
 from modalities.audio.clusters import windows
@@ -18,7 +18,8 @@ from modalities.audio.multi_format import MultiFormat, MultiFormatConfig
 from modalities.audio.rows import AudioSet
 from modalities.audio.spectrogram_encoder import SpectrogramConfig
 from modalities.audio.task import AudioTask
-from modalities.audio.wav2vec2 import Wav2Vec2, Wav2Vec2Config
+from modalities.audio.wav2vec2 import Wav2Vec2
+from modalities.audio.wav2vec2_config import Wav2Vec2Config
 from recipes.audio_measure import EvalConfig
 from trainers.config import TrainConfig
 
@@ -58,6 +59,16 @@ class Method:
     """What the task must see of the data before training, the same in every process: clusters, say."""
 
 
+def build_cpc(config: Config, data: AudioSet) -> CPC:
+    """CPC; negatives of the same speaker need speakers."""
+    assert isinstance(config.task, CPCConfig)
+    if config.task.negatives == "speaker" and not data.speakers:
+        raise ValueError(
+            f"task.negatives is speaker, but {data.name} names no speakers: set data.speaker_column, or choose window."
+        )
+    return CPC(config.task, data.rate)
+
+
 def find_clusters(task: AudioTask, config: Config, data: AudioSet) -> None:
     """HuBERT's clusters, in stretches of training recordings."""
     assert isinstance(task, Hubert)
@@ -66,7 +77,7 @@ def find_clusters(task: AudioTask, config: Config, data: AudioSet) -> None:
 
 
 METHODS: dict[type, Method] = {
-    CPCConfig: Method(lambda config, data: CPC(config.task, data.rate)),  # type: ignore[arg-type]
+    CPCConfig: Method(build_cpc),
     Wav2Vec2Config: Method(lambda config, data: Wav2Vec2(config.model, config.task, data.rate)),  # type: ignore[arg-type]
     HubertConfig: Method(
         lambda config, data: Hubert(config.model, config.task, data.rate),  # type: ignore[arg-type]
@@ -122,11 +133,11 @@ SHALLOW = ModelConfig(norm="group", width=128, layers=2, feed_forward=256, posit
 LIBRISPEECH: dict[str, Any] = {"batch_size": 360, "lr": 5e-4, "warmup": 0.08, "schedule": "linear"}
 
 PRESETS: dict[str, Config] = {
-    "cpc": preset("cpc", CPCConfig(), 800, lr=2e-3),
+    "cpc": preset("cpc", CPCConfig(), 800, lr=2e-3, eval=EvalConfig(supervised_steps=150, abx=True)),
     "cpc-paper": preset("cpc-paper", cpc.PAPER, 300_000, batch_size=64, lr=2e-4),
     "wav2vec2": preset("wav2vec2", SHORT_WAV2VEC2, 800, model=SHALLOW, lr=2e-3),
-    "wav2vec2-paper": preset("wav2vec2-paper", wav2vec2.PAPER, 400_000, seconds=15.6, model=BASE, **LIBRISPEECH),
-    "hubert": preset("hubert", SHORT_HUBERT, 800, model=SHALLOW, lr=2e-3),
+    "wav2vec2-paper": preset("wav2vec2-paper", wav2vec2_config.PAPER, 400_000, seconds=15.6, model=BASE, **LIBRISPEECH),
+    "hubert": preset("hubert", SHORT_HUBERT, 800, model=SHALLOW, lr=2e-3, eval=EvalConfig(abx=True)),
     # Clusters what the run before it has learnt: run that one first.
     "hubert-second": preset(
         "hubert-second", replace(SHORT_HUBERT, teacher="runs/hubert/model"), 700, model=SHALLOW, lr=2e-3
@@ -161,7 +172,7 @@ def prepare(task: AudioTask, config: Config, data: AudioSet) -> None:
 
 def build_collate(config: Config, data: AudioSet) -> WindowCollate:
     """What makes batches of rows: stretches of `config.seconds`."""
-    return WindowCollate(samples(config), data.rate, METHODS[type(config.task)].stretches)
+    return WindowCollate(samples(config), data.rate, METHODS[type(config.task)].stretches, config.data.max_bad)
 
 
 def samples(config: Config) -> int:

@@ -8,8 +8,10 @@ accelerate launch recipes/finetune_audio.py --data.source my_corpus --data.text-
 Without model.start-from the model begins from new weights, which is what the table otherwise compares with.
 """
 
+import importlib.util
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from accelerate.utils import set_seed
 
@@ -37,7 +39,7 @@ class Config:
     seconds: float = 6.0
     """Longer recordings are left out, for memory grows with the longest."""
     minutes: float = 0.0
-    """Transcribed training audio to learn from, at most; 0 takes all."""
+    """Transcribed training audio to learn from, at most, drawn from all of it; 0 takes all."""
     model: ModelConfig = field(
         default_factory=lambda: ModelConfig(conv_width=48, width=128, layers=3, feed_forward=512, position_frames=32)
     )
@@ -72,6 +74,8 @@ PRESETS = {"ctc": Config()}
 
 def main(config: Config) -> None:
     """Train, measure, save; publish if asked to."""
+    if importlib.util.find_spec("jiwer") is None:
+        raise ValueError("Error rates need the package jiwer, which is not installed: pip install -e '.[audio]'.")
     run = Run.begin(config, config.publish)
     given = bool(config.model.start_from)
     with run.accelerator.main_process_first():  # one process fills the caches, the others find them
@@ -84,7 +88,7 @@ def main(config: Config) -> None:
     task = CTC(config.model, tokenizer, data.rate, config.task)
     train, test = sides(task, data, config.seconds, config.minutes)
     run.say(explain(data, train, test))
-    collate = TranscriptCollate(tokenizer, data.rate)
+    collate = TranscriptCollate(tokenizer, round(config.seconds * data.rate), data.rate, config.data.max_bad)
     identity = {
         "data": data.fingerprint,
         "seconds": config.seconds,
@@ -106,8 +110,10 @@ def main(config: Config) -> None:
         set_seed(1000 + seed)
         new = CTC(config.model, tokenizer, data.rate, config.task)
         new.forget()
-        again = replace(config.train, out=run.out / f"new-weights-{seed}", seed=1000 + seed, evaluate_every=0)
-        new = fit(new, train, collate, again, identity=identity | {"new weights": seed})
+        again = replace(config.train, seed=1000 + seed, evaluate_every=0)
+        made_by = identity | {"new weights": seed, "model": digest(shape(new))}
+        name = f"new-weights-{seed}-{digest([again.identity(), made_by])[:8]}"  # other options begin another run
+        new = fit(new, train, collate, replace(again, out=run.out / name), identity=made_by)
         scores.append(measure(new, test, collate)[0])
     if not run.main:
         return
@@ -127,6 +133,12 @@ def main(config: Config) -> None:
     run.say(f"Saved {run.out / 'model'} for {classes['model']}.from_pretrained; pictures and card beside it.")
     if config.publish:
         publish(run.out, config.publish)
+
+
+def shape(task: CTC) -> dict[str, Any]:
+    """The encoder's configuration, without where it came from."""
+    found: dict[str, Any] = task.encoder.config.to_dict()
+    return {name: value for name, value in found.items() if name not in ("_name_or_path", "transformers_version")}
 
 
 if __name__ == "__main__":

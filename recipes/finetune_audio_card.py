@@ -9,10 +9,12 @@ from huggingface_hub import EvalResult
 
 from evaluation.plots import loss_curve
 from evaluation.posteriorgram import posteriorgram
+from modalities.audio.backbones import masks_padding
 from modalities.audio.ctc import CTC
 from modalities.audio.features import log_mel
 from modalities.audio.rows import AudioSet
 from modalities.audio.transcripts import SPACE, Transcribed
+from recipes.audio_card import UNPADDED
 from recipes.finetune_audio_measure import COLUMNS
 from recipes.run import Run
 from trainers.hub.card import DataSource, model_card
@@ -83,6 +85,7 @@ def write_finetune_card(
             f"It hears the {voices} that it learnt from, reading texts like theirs, and writes neither digits nor "
             "punctuation. Only what stands in the table was measured; biases of the data were not."
             + (" The checkpoint may have heard the held-out recordings, without their transcripts." if start else "")
+            + ("" if masks_padding(task.encoder.config) else f" {UNPADDED}")
         ),
         pictures=pictures,
         scores=[

@@ -1,7 +1,9 @@
 """What fine-tuning on transcripts learns from, and how it is judged."""
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,6 +13,7 @@ from modalities.audio.ctc import CTC
 from modalities.audio.decode import decode
 from modalities.audio.rows import AudioSet, Rows
 from modalities.audio.transcripts import Transcribed, plain, transcribed
+from modalities.draws import mix
 
 COLUMNS = [
     Column("wer", "word errors"),
@@ -37,7 +40,8 @@ def transcripts(data: AudioSet) -> list[str]:
 
 
 def sides(task: CTC, data: AudioSet, seconds: float, minutes: float) -> tuple[Transcribed, Transcribed]:
-    """Recordings to learn from and to judge by.
+    """Recordings to learn from, up to so many `minutes`, drawn by their ids, where that is not 0, and to judge by. A
+    sentence that is held out is not learnt from, whoever reads it.
 
     Raises:
         ValueError: where none can be used, with the causes.
@@ -46,6 +50,7 @@ def sides(task: CTC, data: AudioSet, seconds: float, minutes: float) -> tuple[Tr
         transcribed(rows, data.rate, seconds, lambda samples: int(task.frames(torch.tensor(samples))))
         for rows in (data.train, data.test)
     )
+    train = _without(train, set(test.texts))
     for name, side in (("training", train), ("held-out", test)):
         if len(side) == 0:
             causes = ", ".join(f"{count} {cause}" for cause, count in side.left_out.items()) or "there are none"
@@ -53,7 +58,19 @@ def sides(task: CTC, data: AudioSet, seconds: float, minutes: float) -> tuple[Tr
                 f"None of the {name} recordings of {data.name} can be used ({causes}); raise seconds or data.held_out, "
                 "or take other data."
             )
-    return (train.first(60 * minutes * data.rate) if minutes else train), test
+    if minutes:  # a table may be sorted by speaker
+        order = np.argsort(mix(train.rows.ids.astype(np.uint64)), kind="stable")
+        train = replace(train, rows=train.rows.select(order), lengths=train.lengths[order])
+        train = train.first(60 * minutes * data.rate)
+    return train, test
+
+
+def _without(side: Transcribed, texts: set[str]) -> Transcribed:
+    kept = [place for place, text in enumerate(side.texts) if text not in texts]
+    if len(kept) == len(side):
+        return side
+    left_out = side.left_out | {"also held out": len(side) - len(kept)}
+    return Transcribed(side.rows.select(kept), side.lengths[kept], left_out)
 
 
 @torch.no_grad()
@@ -81,11 +98,12 @@ def some_inputs(task: CTC, test: Transcribed, count: int = 4) -> dict[str, Tenso
 def explain(data: AudioSet, train: Transcribed, test: Transcribed) -> str:
     """What was learnt from and judged by, in words."""
     hours = train.lengths.sum() / data.rate / 3600
-    left = ", ".join(f"{count:,} {cause}" for cause, count in train.left_out.items())
+    sides = (("training", train), ("held-out", test))
+    left = [(name, ", ".join(f"{count:,} {cause}" for cause, count in side.left_out.items())) for name, side in sides]
     voices = " The voices are synthetic, and the same ones in both." if data.synthetic else ""
     return (
         f"{len(train):,} transcribed recordings to learn from ({60 * hours:.1f} minutes) and {len(test):,} held-out "
         f"ones of {data.name}, of other sentences.{voices} Texts are lower-case letters and apostrophes; what the "
         "likeliest token of each frame spells, without a language model, is compared with them."
-        + (f" Left out of the training side: {left}." if left else "")
+        + "".join(f" Left out of the {name} side: {causes}." for name, causes in left if causes)
     )

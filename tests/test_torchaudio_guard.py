@@ -49,10 +49,19 @@ def test_importing_the_project_leaves_the_libraries_out(broken):
     assert twin.returncode == 1 and "OSError: libcudart" in twin.stderr
 
 
-def test_nothing_is_left_out_beside_a_torch_with_cuda(broken):
-    (broken / "torch" / "lib" / "libc10_cuda.so").touch()
-    done = run(broken, "-c", "import modalities, sys; print('torchaudio._extension' in sys.modules)")
-    assert done.stdout.strip() == "False", done.stderr
+def test_nothing_is_left_out_beside_a_torch_with_the_same_cuda(broken):
+    library = broken / "torchaudio" / "lib" / "libtorchaudio.so"
+    code = "import modalities, sys; print('torchaudio._extension' in sys.modules)"
+    for torch_asks, audio_asks, left_out in (
+        ("", "", False),
+        ("12", "12", False),
+        ("12", "13", True),
+        ("", "13", False),
+    ):
+        (broken / "torch" / "lib" / "libc10_cuda.so").write_text(torch_asks and f"... libcudart.so.{torch_asks} ...")
+        library.write_bytes(MARK + (f" libcudart.so.{audio_asks}".encode() if audio_asks else b""))
+        done = run(broken, "-c", code)
+        assert done.stdout.strip() == str(left_out), done.stderr
 
 
 def test_functions_of_the_libraries_say_why_they_are_refused(broken):

@@ -30,8 +30,8 @@ class AudioText(Task):
         processor: saved beside the towers; its feature extractor says how the spectrogram is made.
         views: how sounds are changed in training.
 
-    Batch: audio (n, t) and lengths (n,); input_ids and attention_mask (n, l); ids (n,): pairs with equal ids have the
-    same description and are not held against each other; seeds (n,) in training, for the views.
+    Batch: audio (n, t) and lengths (n,); input_ids and attention_mask (n, l); ids (n, k), what the descriptions of a
+    pair are: pairs that share one are not held against each other; seeds (n,) in training, for the views.
     """
 
     coupled = True
@@ -51,19 +51,19 @@ class AudioText(Task):
         return self.loss_from(*self.embed(batch))
 
     def embed(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Sounds (n, d), texts (n, d) and ids (n,)."""
+        """Sounds (n, d), texts (n, d) and ids (n, k)."""
         features = self.encode(batch)
         return features["audio"], features["text"], batch["ids"]
 
     def loss_from(self, audio: Tensor, text: Tensor, ids: Tensor) -> dict[str, Tensor]:
         """Local rows against the gathered ones of all processes."""
         scale, others = self.encoder.logit_scale_a, dict[str, Any]()
+        all_ids, first = joined(gather(ids)), rank() * len(ids)  # (m,)
         if world_size() > 1:
-            others = {"all_image": gather(audio), "all_text": gather(text), "all_ids": gather(ids)}
-            others["offset"] = rank() * len(ids)
+            others = {"all_image": gather(audio), "all_text": gather(text), "all_ids": all_ids, "offset": first}
         form = tiled.clip if len(audio) * world_size() >= _LARGE_BATCH else clip
         return {
-            "loss": form(audio, text, scale, ids, **others),
+            "loss": form(audio, text, scale, all_ids[first : first + len(ids)], **others),
             "logit_scale": scale.detach().exp(),
             # Near 0 when the embeddings have collapsed onto one point, near 1/sqrt(d) when they fill the sphere.
             "audio_std": embedding_std(audio.detach()),
@@ -105,3 +105,18 @@ class AudioText(Task):
         self.processor.tokenizer.backend_tokenizer.no_truncation()
         self.processor.tokenizer.backend_tokenizer.no_padding()
         self.processor.save_pretrained(folder)
+
+
+def joined(ids: Tensor) -> Tensor:
+    """One id (m,) for the k of each row (m, k): equal for rows that share one, directly or through others. It is the
+    smallest place of such a row."""
+    values = ids.unique(return_inverse=True)[1]  # (m, k)
+    names, before = torch.arange(len(ids), device=ids.device), None
+    while before is None or not torch.equal(names, before):
+        before = names
+        # The smallest name among the rows that have a value, for each value; then the smallest of a row's values.
+        smallest = names.new_full((ids.numel(),), len(ids)).scatter_reduce(
+            0, values.flatten(), names.repeat_interleave(ids.shape[1]), "amin"
+        )
+        names = smallest[values].amin(1)
+    return names

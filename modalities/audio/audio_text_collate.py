@@ -19,7 +19,7 @@ class SoundTextCollate:
 
     With seeds each row's stretch and description are drawn from its own seed; without, they are the middle and the
     first. Descriptions are cut and padded to `max_length` tokens always: one process and two then see the same batch.
-    Recordings with an equal first description get equal ids, whichever of their descriptions was drawn.
+    The ids say of each recording what it is, by its first description, and which description was drawn.
     """
 
     def __init__(self, processor: ClapProcessor, max_length: int, max_bad: float = 0.01) -> None:
@@ -29,7 +29,7 @@ class SoundTextCollate:
         self.max_length = max_length
 
     def __call__(self, rows: Sequence[Row], seeds: npt.NDArray[np.uint64] | None = None) -> dict[str, Tensor]:
-        """As `WindowCollate`, with input_ids and attention_mask (n, max_length) and ids (n,), all int64.
+        """As `WindowCollate`, with input_ids and attention_mask (n, max_length) and ids (n, 2), all int64.
 
         Raises:
             ValueError: for a recording without a description.
@@ -45,7 +45,8 @@ class SoundTextCollate:
             drawn = uniform_on_device(batch["seeds"], 1, _STREAM)[:, 0].tolist()  # (n,)
             chosen = [int(draw * len(row["texts"])) for row, draw in zip(rows, drawn, strict=True)]
         texts = [row["texts"][place] for row, place in zip(rows, chosen, strict=True)]
-        return batch | self.text(texts) | {"ids": torch.tensor([description_id(row["texts"]) for row in rows])}
+        ids = [[description_id(row["texts"]), description_id([text])] for row, text in zip(rows, texts, strict=True)]
+        return batch | self.text(texts) | {"ids": torch.tensor(ids)}
 
     def text(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """input_ids and attention_mask, (n, max_length) int64. Also for prompts and all descriptions of a test set."""

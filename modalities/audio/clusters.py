@@ -28,10 +28,12 @@ class Clusters(nn.Module):
     standardised MFCCs gave clusters that know less of phones."""
 
     centres: Tensor  # (k, d)
+    found: Tensor  # () bool, whether the centres are more than zeros
 
     def __init__(self, count: int, width: int) -> None:
         super().__init__()
         self.register_buffer("centres", torch.zeros(count, width))
+        self.register_buffer("found", torch.tensor(False))
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames (..., d) -> the numbers of their centres, int64 (...)."""
@@ -58,6 +60,7 @@ class Clusters(nn.Module):
                 found.partial_fit(chunk)
                 seen += len(chunk)
         self.centres.copy_(torch.from_numpy(found.cluster_centers_))
+        self.found.fill_(True)
         return seen
 
 

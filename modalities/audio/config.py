@@ -28,8 +28,11 @@ class DataConfig:
     speaker_column: str = "auto"
     """Column that names the speaker. auto: speaker_id, speaker or client_id, where there is one; empty: none."""
     id_column: str = ""
-    """Column that names the recording, so that its rows go together. Default: a hash of the file's bytes, or of its
-    path where the table holds paths."""
+    """Column that names the recording: of rows with one name the first one's audio is kept, with the texts of all.
+    Default: a hash of the file's bytes, or of its path where the table holds paths."""
+    group_column: str = ""
+    """Column that names what the recording belongs to: rows of one group stay on one side of the split (speakers,
+    albums), and data.held_out counts groups."""
     rate: int = 16_000
     """Samples a second that everything is resampled to."""
     held_out: float = 0.1

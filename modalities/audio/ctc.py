@@ -1,7 +1,6 @@
 """CTC: Graves et al. 2006 (ICML), on pretrained encoders as wav2vec 2.0 does it: Baevski et al. 2020, arXiv 2006.11477,
 section 3.3."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import (
-    AutoConfig,
     HubertForCTC,
     HubertModel,
-    PretrainedConfig,
     PreTrainedModel,
     Wav2Vec2CTCTokenizer,
     Wav2Vec2FeatureExtractor,
@@ -21,18 +18,24 @@ from transformers import (
     Wav2Vec2Model,
     Wav2Vec2Processor,
 )
-from transformers.utils import logging
 
-from modalities.audio.backbones import ModelConfig, build_config, build_feature_extractor, frame_count, refuse_unfit
+from modalities.audio.backbones import (
+    ModelConfig,
+    build_config,
+    build_feature_extractor,
+    checkpoint_config,
+    frames_of,
+    hop_of,
+    load_checkpoint,
+)
 from modalities.audio.frame_encoder import contextual, conv_features, frame_features, normalised, project, real_frames
+from modalities.audio.span_masks import span_mask
 from modalities.audio.task import AudioTask
-from modalities.draws import uniform_on_device
 from modalities.task import Batch
 from objectives.precision import full_precision
 from objectives.predictive import IGNORE
 
 _MASKS = 1  # stream of draws
-_HIDDEN = 0.05  # in the configuration of a checkpoint without: 0 would leave out the embedding of what is hidden
 _STOCK: dict[str, Any] = {"wav2vec2": (Wav2Vec2ForCTC, Wav2Vec2Model), "hubert": (HubertForCTC, HubertModel)}
 
 
@@ -99,11 +102,17 @@ class CTC(AudioTask):
         features = conv_features(body, normalised(audio, lengths))
         hidden = project(body, features)[0]  # (n, f, d)
         if seeds is not None and self.cfg.masked:
-            hide = spans(seeds, hidden.shape[1], self.cfg.masked, self.cfg.span)[:, :, None]
+            hide = self.hidden(seeds, lengths, hidden.shape[1])[:, :, None]
             hidden = torch.where(hide, body.masked_spec_embed.to(hidden.dtype), hidden)
         last = contextual(body, hidden, real_frames(body, lengths, hidden.shape[1]))[-1]
         scores: Tensor = self.encoder.lm_head(self.encoder.dropout(last))
         return scores
+
+    def hidden(self, seeds: Tensor, lengths: Tensor, frames: int) -> Tensor:
+        """Which of the `frames` to hide, (n, f) bool: about a share of `task.masked`, in spans that may overlap."""
+        span = self.cfg.span
+        start = 1 - (1 - self.cfg.masked) ** (1 / span)  # a frame is seen if none of `span` frames begins a span
+        return span_mask(seeds, self.frames(lengths), frames, start, span, 0, _MASKS)
 
     @property
     def blank(self) -> int:
@@ -123,7 +132,7 @@ class CTC(AudioTask):
 
     def frames(self, lengths: Tensor) -> Tensor:
         """How many are not padding, (n,)."""
-        return frame_count(self.encoder.config, lengths)
+        return frames_of(self.encoder.config, lengths)
 
     def feature_extractor(self) -> Wav2Vec2FeatureExtractor:
         """Samples to input."""
@@ -145,73 +154,20 @@ def ctc_loss(scores: Tensor, labels: Tensor, frames: Tensor, characters: Tensor,
     return F.ctc_loss(said, labels, frames, characters, blank, reduction="sum")
 
 
-def spans(seeds: Tensor, frames: int, share: float, span: int) -> Tensor:
-    """Which frames to hide, (n, frames) bool: about `share` of them, in spans that may overlap. What is hidden of a
-    recording depends on its seed alone, not on how much padding follows it."""
-    start = 1 - (1 - share) ** (1 / span)  # a frame is seen if none of `span` frames begins a span that covers it
-    begins = uniform_on_device(seeds, frames, _MASKS) < start  # (n, f)
-    so_far = F.pad(begins.cumsum(dim=1), (span, 0))  # (n, span + f)
-    return so_far[:, span:] > so_far[:, :-span]
-
-
-def hop_of(config: PretrainedConfig) -> int:
-    """Samples from one frame to the next."""
-    return math.prod(config.conv_stride)
-
-
 def build_ctc(model: ModelConfig, tokenizer: Wav2Vec2CTCTokenizer) -> PreTrainedModel:
     """`Wav2Vec2ForCTC` or `HubertForCTC` with a new head, on new weights or on those of a checkpoint.
 
     Raises:
         ValueError: for a checkpoint that cannot be loaded or is of another family.
     """
-    kind = kind_of(model)
     head = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, "ctc_loss_reduction": "mean",
             "bos_token_id": None, "eos_token_id": None}  # fmt: skip
-    heads, body = _STOCK[kind]
     if not model.start_from:
-        encoder: PreTrainedModel = heads(build_config(model, kind, **head))
-        return encoder.train()
-    config = AutoConfig.from_pretrained(model.start_from)
-    refuse_unfit(config, kind, model.start_from)
-    config.update(head | {"mask_time_prob": config.mask_time_prob or _HIDDEN})
-    encoder = heads(config)
-    setattr(encoder, encoder.base_model_prefix, _pretrained(body, config, model.start_from))
+        return Wav2Vec2ForCTC(build_config(model, "wav2vec2", **head)).train()
+    config = checkpoint_config(model.start_from, *_STOCK)
+    config.update(head)
+    heads, body = _STOCK[config.model_type]
+    trunk = load_checkpoint(body, config, model.start_from)  # without its head, whatever that was
+    encoder: PreTrainedModel = heads(config)
+    setattr(encoder, encoder.base_model_prefix, trunk)
     return encoder.train()
-
-
-def _pretrained(stock: Any, config: PretrainedConfig, name: str) -> PreTrainedModel:
-    """The checkpoint without its head, whatever that was. Raises ValueError where it lacks weights."""
-    verbosity = logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()  # it would list the heads that are not wanted
-    try:
-        # Others' weights come as safetensors only, for a pickle runs code.
-        safe = {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
-        model, info = stock.from_pretrained(name, config=config, **safe)
-    except OSError as error:
-        raise ValueError(f"model.start_from {name!r} cannot be loaded: {str(error).splitlines()[0]}") from error
-    finally:
-        logging.set_verbosity(verbosity)
-        logging.enable_progress_bar()
-    missing = sorted(info["missing_keys"] - {"masked_spec_embed"})  # which those that nothing was hidden from lack
-    if missing:
-        raise ValueError(f"model.start_from {name!r} lacks {missing[0]} and {len(missing) - 1} other weights.")
-    found: PreTrainedModel = model
-    return found
-
-
-def kind_of(model: ModelConfig) -> Any:
-    """wav2vec2 or hubert: the checkpoint's, or wav2vec2 for new weights."""
-    if not model.start_from:
-        return "wav2vec2"
-    try:
-        kind = AutoConfig.from_pretrained(model.start_from).model_type
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"model.start_from {model.start_from!r} cannot be loaded: {reason}") from error
-    if kind not in _STOCK:
-        raise ValueError(
-            f"model.start_from {model.start_from!r} is of type {kind}; CTC needs one of {' or '.join(_STOCK)}."
-        )
-    return kind

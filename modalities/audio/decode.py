@@ -8,6 +8,7 @@ What becomes of unusual files:
   comparing with its header and, of OGG, by its last page: readers raise nothing, and give what there is.
 - Only the stretch that is asked for is read, so an hour costs no more than its crop. `examine` reads all of it, by
   pieces.
+- FLAC that was written to a pipe does not say how long it is, and is refused: encode it to a file.
 - No samples, samples that are not finite, and silence from end to end are refused, the last only by `examine`: a crop
   of a good recording may be silent.
 """
@@ -37,9 +38,11 @@ _PIECE = 1 << 20  # frames that are read at once
 _SIMPLE = 1000  # largest denominator of a ratio of rates, which bounds the resampler's memory
 _BEGINNINGS = (b"RIFF", b"RF64", b"FORM", b"fLaC", b"OggS", b"ID3", b"caff", b".snd", b"riff",
                b"\xff\xfb", b"\xff\xf3", b"\xff\xf2")  # fmt: skip
-_CUT = re.compile(r"^\s*(?:data|SSND|riff) : (\d+) \(should be (\d+)\)", re.MULTILINE)
+# What libsndfile's log says of sizes: of WAV, AIFF, W64, RF64 and AU.
+_CUT = re.compile(r"^\s*(?:data|SSND|riff|Riff size|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _LONGEST_PAGE = 27 + 255 + 255 * 255  # bytes, of an Ogg stream
 _UNKNOWN = 0xFFFF0000  # what programs that write to a pipe say of the length, or more
+_ENDLESS = 1 << 62  # frames that libsndfile reports, or more, where a FLAC header leaves them open
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,8 @@ def _opened(source: bytes | str, row: int) -> Iterator[soundfile.SoundFile]:
                 raise CorruptMedia("truncated or damaged", row)
             if beginning == b"OggS" and not _has_last_page(source):
                 raise CorruptMedia("truncated or damaged", row)
+            if file.frames >= _ENDLESS:
+                raise CorruptMedia("length missing from its header", row)
             if file.frames == 0:
                 raise CorruptMedia("no samples", row)
             if not RATES[0] <= file.samplerate <= RATES[1]:
@@ -142,6 +147,8 @@ def _beginning(source: bytes | str, row: int) -> bytes:
             beginning = file.read(4)
     if not beginning:
         raise CorruptMedia("empty file", row)
+    if isinstance(source, str) and source.lower().endswith(".raw"):  # which soundfile takes for samples without header
+        raise CorruptMedia("not a recording", row)
     return beginning
 
 

@@ -105,8 +105,8 @@ def hide_spans(values: Tensor, count: Tensor, where: Tensor, share: Tensor) -> T
     Args:
         values: spectrogram, time or bands in dimension 1.
         count: (n,) how many places of that are real.
-        where, share: (n, k) in [0, 1): for each span, its length as a share of `count`, and its place among all it
-            could have.
+        where, share: (n, k) in [0, 1): for each span, its place among all it could have, and its length as a share of
+            `count`.
     """
     width = (share * count[:, None]).floor()  # (n, k)
     start = (where * (count[:, None] - width + 1)).floor()

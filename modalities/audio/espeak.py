@@ -18,7 +18,8 @@ import numpy.typing as npt
 from modalities.audio.rows import Phones, Sound
 from modalities.packages import package_folder
 
-_SYNCHRONOUS, _PHONE_EVENTS, _UTF8, _PHONE, _END = 2, 1, 1, 7, 0
+_SYNCHRONOUS, _UTF8, _PHONE, _END = 2, 1, 7, 0
+_PHONE_EVENTS, _DO_NOT_EXIT = 0x1, 0x8000  # without data it would end the process
 _SEED = 1
 # Whispers have no voice and these robots no pitch: phones in them are another task.
 _ODD = re.compile(r"whisper|robo|robot|Demonic|croak|Tweaky|fast|klatt", re.IGNORECASE)
@@ -47,7 +48,7 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 class Synthesizer:
-    """Reads texts aloud. Raises ValueError where the package espeakng-loader is not installed."""
+    """Reads texts aloud. Raises ValueError where the package espeakng-loader is not installed, or lacks its data."""
 
     rate: int
     """Samples a second of what comes out: 22,050."""
@@ -58,7 +59,10 @@ class Synthesizer:
         copy = tempfile.mkdtemp()
         weakref.finalize(self, shutil.rmtree, copy, ignore_errors=True)  # Windows keeps it while the library is loaded
         self._library = ctypes.CDLL(shutil.copy(library, copy))
-        self.rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, str(folder).encode(), _PHONE_EVENTS)
+        options = _PHONE_EVENTS | _DO_NOT_EXIT
+        self.rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, str(folder).encode(), options)
+        if self.rate <= 0:
+            raise ValueError("eSpeak NG's data cannot be read: reinstall espeakng-loader.")
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(_SEED))
         self._callback = _CALLBACK(self._collect)  # kept: the library holds a bare pointer to it
         self._library.espeak_SetSynthCallback(self._callback)

@@ -11,14 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modalities.audio.backbones import frame_count, samples_of
+from modalities.audio.backbones import frames_of, masks_padding, samples_of
 from objectives.precision import widen
 
 _WIDE = 256  # channels, from which on a matrix product is faster than oneDNN's channels-last convolution
 
 
 def normalised(audio: Tensor, lengths: Tensor) -> Tensor:
-    """Each recording with zero mean and unit variance, as `Wav2Vec2FeatureExtractor` has them: (n, t), 0 at padding."""
+    """Each recording with zero mean and unit variance: (n, t), 0 at padding.
+
+    `Wav2Vec2FeatureExtractor` makes the same of recordings by themselves, and of padded ones where it is to return an
+    attention mask; without one, as models with a group norm have it, it takes padding for sound.
+    """
     real = torch.arange(audio.shape[1], device=audio.device) < lengths[:, None]  # (n, t)
     count = lengths[:, None].to(audio)
     centred = (audio - (audio * real).sum(1, keepdim=True) / count) * real
@@ -46,9 +50,9 @@ def conv_features(model: Any, audio: Tensor) -> Tensor:
 def real_frames(model: Any, lengths: Tensor, frames: int) -> Tensor | None:
     """Which of the `frames` are not padding, (n, f) bool; None where all are, and where the model was not made to be
     told (group norm)."""
-    if model.config.feat_extract_norm != "layer":
+    if not masks_padding(model.config):
         return None
-    real = torch.arange(frames, device=lengths.device) < frame_count(model.config, lengths)[:, None]
+    real = torch.arange(frames, device=lengths.device) < frames_of(model.config, lengths)[:, None]
     return None if bool(real.all()) else real
 
 
@@ -89,7 +93,11 @@ def project(model: Any, features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def frame_features(model: Any, audio: Tensor, lengths: Tensor) -> dict[str, Tensor]:
-    """Features of every layer, from raw audio (n, t): "conv" (n, f, c), then "layer 1" ... (n, f, d)."""
+    """Features of every layer, from raw audio (n, t): "conv" (n, f, c), then "layer 1" ... (n, f, d).
+
+    A model with a group norm takes means over all of `t` and is not told of padding, which changes its features: what
+    shall be as published is not to be padded.
+    """
     features = conv_features(model, normalised(audio, lengths))
     hidden, normed = project(model, features)
     states = contextual(model, hidden, real_frames(model, lengths, features.shape[1]))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Wav2Vec2FeatureExtractor
 
-from modalities.audio.backbones import ModelConfig, build_feature_extractor, build_model, frame_count
+from modalities.audio.backbones import ModelConfig, build_feature_extractor, build_model, frames_of, hop_of
 from modalities.audio.frame_encoder import contextual, conv_features, frame_features, normalised, project, real_frames
 from modalities.audio.hubert_labels import FrameLabels
 from modalities.audio.span_masks import span_mask
@@ -84,7 +84,7 @@ class Hubert(AudioTask):
         self.cfg, self.rate = cfg, rate
         self.encoder = build_model(model, "hubert")
         self.labels = FrameLabels(cfg.clusters, self.encoder.config, rate, cfg.teacher, cfg.teacher_layer)
-        self.hop = self.labels.step / rate
+        self.hop = hop_of(self.encoder.config) / rate
         self.head = nn.Linear(self.encoder.config.hidden_size, cfg.projection)
         self.codes = nn.Parameter(torch.randn(cfg.clusters, cfg.projection))
 
@@ -93,9 +93,11 @@ class Hubert(AudioTask):
         perplexity of the clusters in the batch, "count"}."""
         audio, lengths = batch["audio"].to(self.dtype), batch["lengths"]
         features = conv_features(self.encoder, normalised(audio, lengths))  # (n, f, c)
+        if features.requires_grad:
+            features.register_hook(lambda gradient: gradient * self.cfg.feature_gradient)
         mask, real = self.mask(batch, features.shape[1])  # (n, f) each
         labels = self.labels(audio, lengths)  # (n, f)
-        hidden, _ = project(self.encoder, torch.lerp(features.detach(), features, self.cfg.feature_gradient))
+        hidden, _ = project(self.encoder, features)
         unknown: Any = self.encoder.masked_spec_embed
         hidden = torch.where(mask[:, :, None], unknown.to(hidden), hidden)
         told = real_frames(self.encoder, lengths, features.shape[1])
@@ -107,8 +109,9 @@ class Hubert(AudioTask):
             more, others = masked_cross_entropy(found, labels.masked_fill(mask | ~real, IGNORE), self.scores)
             total, count = total + weight * more, count + weight * others
         if self.cfg.feature_penalty:
-            # Of hidden frames, not of all: a sum over what is counted stays exact on any number of processes.
-            total = total + self.cfg.feature_penalty * _mean_squares(features)[mask].sum()
+            # A mean over what is counted, by the same weights: it stays exact on any number of processes.
+            weights = mask + self.cfg.unmasked_weight * (real & ~mask)  # (n, f)
+            total = total + self.cfg.feature_penalty * (weights * _mean_squares(features)).sum()
         return {"loss": total / count.clamp(min=1), "count": count} | self.watched(found.detach(), labels, mask, real)
 
     def find_clusters(self, batches: Iterable[Batch], seed: int) -> int:
@@ -140,7 +143,7 @@ class Hubert(AudioTask):
         return frame_features(self.encoder, audio.to(self.dtype), lengths)
 
     def frames(self, lengths: Tensor) -> Tensor:
-        return frame_count(self.encoder.config, lengths)
+        return frames_of(self.encoder.config, lengths)
 
     def feature_extractor(self) -> Wav2Vec2FeatureExtractor:
         return build_feature_extractor(self.encoder.config, self.rate)
@@ -156,7 +159,7 @@ class Hubert(AudioTask):
     @torch.no_grad()
     def illustrate(self, batch: Batch) -> Panels:
         """What is heard, and what of it is hidden."""
-        length = int(frame_count(self.encoder.config, torch.tensor(batch["audio"].shape[1])))
+        length = int(frames_of(self.encoder.config, torch.tensor(batch["audio"].shape[1])))
         return {"heard": (batch["audio"], None), "hidden": (batch["audio"], self.mask(batch, length)[0])}
 
 

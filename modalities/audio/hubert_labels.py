@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from modalities.audio.backbones import ModelConfig, build_model, frame_count, samples_of
+from modalities.audio.backbones import ModelConfig, build_model, frames_of, hop_of, samples_of
 from modalities.audio.clusters import Clusters, Frames
-from modalities.audio.features import frame_count as cepstra_count
-from modalities.audio.features import mfcc, with_deltas
+from modalities.audio.features import frame_count, mfcc, with_deltas
 from modalities.audio.frame_encoder import frame_features, normalised
 from modalities.task import Batch
 
@@ -39,25 +38,30 @@ class FrameLabels(nn.Module):
         super().__init__()
         self.config, self.rate, self.layer = config, rate, layer
         self.field = samples_of(config, 1)
-        self.step = samples_of(config, 2) - self.field
+        self.step = hop_of(config)
         self.teacher = _load(teacher, layer, config) if teacher else None
         self.clusters = Clusters(count, 3 * _CEPSTRA if self.teacher is None else self.teacher.config.hidden_size)
 
     def forward(self, audio: Tensor, lengths: Tensor) -> Tensor:
         """Audio (n, t) and lengths (n,) -> labels (n, f), int64. Padding has some, too."""
+        assert bool(self.clusters.found), "call find_clusters (fit) before training: all frames would be of one cluster"
         found: Tensor = self.clusters(self.described(audio, lengths))
         return found
 
     @torch.no_grad()
     def described(self, audio: Tensor, lengths: Tensor) -> Tensor:
-        """What is clustered: (n, f, d)."""
+        """What is clustered: (n, f, d), the same under autocast, for the clusters were found without."""
+        with torch.autocast(audio.device.type, enabled=False):
+            return self._described(audio, lengths)
+
+    def _described(self, audio: Tensor, lengths: Tensor) -> Tensor:
         if self.teacher is not None:
             return frame_features(self.teacher, audio, lengths)[f"layer {self.layer}"]
         # Twice as many frames as the encoder has, as in the paper, for slopes over steps of 20 ms would be blurred.
         hop, window = self.step / 2 / self.rate, self.field / self.rate
         audio = normalised(audio, lengths)  # what the encoder hears: it cannot know how loud a recording was
         cepstra = mfcc(audio, self.rate, _CEPSTRA, hop, window=window, centred=False)  # (n, 2f, 13)
-        return with_deltas(cepstra, cepstra_count(lengths, self.rate, hop, window=window, centred=False))[:, ::2]
+        return with_deltas(cepstra, frame_count(lengths, self.rate, hop, window=window, centred=False))[:, ::2]
 
     def fit(self, batches: Iterable[Batch], seed: int) -> int:
         """Cluster the frames of these batches (audio and lengths); returns how many frames there were."""
@@ -67,7 +71,7 @@ class FrameLabels(nn.Module):
         to = self.clusters.centres
         for batch in batches:
             frames = self.described(batch["audio"].to(to), batch["lengths"].to(to.device))
-            count = frame_count(self.config, batch["lengths"])
+            count = frames_of(self.config, batch["lengths"])
             real = torch.arange(frames.shape[1]) < count[:, None]
             yield frames.cpu()[real].float().numpy()
 

@@ -1,6 +1,7 @@
 """Reads, checks and splits any table of recordings."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
@@ -28,9 +29,9 @@ _USUAL = {
 def load_table(config: DataConfig) -> AudioSet:
     """The recordings of a Hub set, folder or file, with transcripts, classes and speakers where it has them.
 
-    Equal files stay on one side of the split. Raises ValueError, in one sentence that names what to change, for
-    whatever cannot be read: a missing path or column, cells of the wrong type, too many unusable rows, nothing left to
-    train on.
+    Equal files, and rows of one group, stay on one side of the split. Raises ValueError, in one sentence that names
+    what to change, for whatever cannot be read: a missing path or column, cells of the wrong type, too many unusable
+    rows, nothing left to train on.
     """
     if config.stream:
         return _streamed(config)
@@ -44,7 +45,8 @@ def load_table(config: DataConfig) -> AudioSet:
         held = _collect(config, config.test_split)[1]
         held = examined(held, range(len(held)))
         _refuse(held, config, config.test_split)
-        shared = np.isin(found.ids, held.ids) | np.isin(found.contents, held.contents)
+        pairs = ((found.ids, held.ids), (found.contents, held.contents), (found.groups, held.groups))
+        shared = np.any([np.isin(*pair) for pair in pairs], axis=0)
         counts["also_in_test"] = int(shared.sum())
         train_side = np.flatnonzero(~shared).tolist()
         if not train_side:
@@ -54,10 +56,13 @@ def load_table(config: DataConfig) -> AudioSet:
             )
         classes, speakers = _names(found, held)
         train, test = found.rows(classes, speakers).select(train_side), held.rows(classes, speakers)
+        contents = _contents(found, train_side) + _contents(held)
     else:
-        groups = joined(np.array(found.ids, dtype=np.int64), np.array(found.contents, dtype=np.int64))
+        of = [np.array(some, dtype=np.int64) for some in (found.ids, found.contents, found.groups)]
+        groups = joined(joined(of[0], of[1]), of[2])
         count = count_of(config.held_out, len(np.unique(groups)))
-        train_side, test_side = split(groups, count, config.split_seed, "recordings")
+        things = "groups" if config.group_column else "recordings"
+        train_side, test_side = split(groups, count, config.split_seed, things)
         if not all_checked:  # the rest is met while training, but evaluation must not fail
             held_ids = np.array(found.ids)[test_side]
             found = examined(found, test_side)
@@ -67,18 +72,23 @@ def load_table(config: DataConfig) -> AudioSet:
         classes, speakers = _names(found)
         rows = found.rows(classes, speakers)
         train, test = rows.select(train_side), rows.select(test_side)
+        contents = _contents(found, train_side) + _contents(found, test_side)
     return AudioSet(
         **_described(table, config, found),
         train=train,
         test=test,
         classes=classes,
         speakers=speakers,
-        fingerprint=fingerprint(train, test, [*classes, "/", *speakers]),
+        fingerprint=fingerprint(train, test, [*classes, "/", *speakers], contents),
         counts=counts | _counts(found, test) | {"train": len(train)},
     )
 
 
 def _streamed(config: DataConfig) -> AudioSet:
+    if config.group_column:
+        raise ValueError(
+            "data.group_column keeps rows together where some are held out, and of a stream none are: leave it out."
+        )
     if not config.test_split:
         raise ValueError("data.stream needs data.test_split, because recordings cannot be held out of a stream.")
     if config.held_out < 1:
@@ -106,7 +116,7 @@ def _streamed(config: DataConfig) -> AudioSet:
         test=test,
         classes=classes,
         speakers=speakers,
-        fingerprint=fingerprint(test, test, [*classes, "/", *speakers], json.dumps(head).encode()),
+        fingerprint=fingerprint(test, test, [*classes, "/", *speakers], _contents(held) + json.dumps(head).encode()),
         counts=_counts(held, test),
     )
 
@@ -132,7 +142,7 @@ class _Usable:
 
 
 def _open(config: DataConfig, split_name: str) -> tuple[Table, Reader]:
-    table = folder_table(config.source, split_name, config.stream)
+    table = folder_table(config.source, split_name, config.stream, has_splits=bool(config.test_split))
     table = table or open_table(config.source, config.subset, split_name, config.stream)
     chosen = {option: _columns(table, getattr(config, option), option) for option in _USUAL}
     audio = chosen["audio_column"]
@@ -142,7 +152,8 @@ def _open(config: DataConfig, split_name: str) -> tuple[Table, Reader]:
             f"{', '.join(map(repr, table.columns))}."
         )
     asked = [(option, name) for option, names in chosen.items() for name in names if option != "audio_column"]
-    wanted = {table.require(name, option) for option, name in [*asked, ("id_column", config.id_column)] if name}
+    asked += [("id_column", config.id_column), ("group_column", config.group_column)]
+    wanted = {table.require(name, option) for option, name in asked if name}
     wanted |= set(table.require_any(audio, "audio_column"))
     features = (table.rows.features or {}).items()
     declared = {name: list(feature.names) for name, feature in features if isinstance(feature, datasets.ClassLabel)}
@@ -154,6 +165,7 @@ def _open(config: DataConfig, split_name: str) -> tuple[Table, Reader]:
         label_column="".join(chosen["label_column"][:1]),
         speaker_column="".join(chosen["speaker_column"][:1]),
         id_column=config.id_column,
+        group_column=config.group_column,
         declared=declared,
     )
     return table.select([name for name in table.columns if name in wanted]), reader
@@ -180,6 +192,12 @@ def _refuse(found: Collection, config: DataConfig, split_name: str) -> None:
     refuse_if_bad(found.dropped, found.rows_read, config.max_bad, where)
     if not len(found):
         raise ValueError(f"Split {split_name!r} of {config.source} has no row with audio.")
+
+
+def _contents(found: Collection, side: Sequence[int] | None = None) -> bytes:
+    """For the fingerprint: what the recordings at `side` are, in that order."""
+    contents = np.array(found.contents, dtype=np.int64)
+    return (contents if side is None else contents[np.asarray(side, dtype=np.int64)]).tobytes()
 
 
 def _names(*collections: Collection) -> tuple[list[str], list[str]]:

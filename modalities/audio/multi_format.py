@@ -82,7 +82,7 @@ class MultiFormat(SpectrogramTask):
         """Projections of the waveforms and of the spectrograms, (n, d) each."""
         heard, lengths = self.view(batch, 0)
         frames = _last(frame_features(self.waveform, heard, lengths))  # (n, f, d)
-        waveforms = mean_of_real(frames, backbones.frame_count(self.waveform.config, lengths))
+        waveforms = mean_of_real(frames, backbones.frames_of(self.waveform.config, lengths))
         return self.heads[0](waveforms), self.heads[1](self.pooled(*self.seen(batch, 1)))
 
     def loss_from(self, waveforms: Tensor, spectrograms: Tensor) -> dict[str, Tensor]:

@@ -2,6 +2,8 @@
 by the same voice, so that only the language tells the classes apart. Synthetic, which everything that is measured on
 them must say."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from modalities.audio.config import DataConfig
@@ -30,5 +32,6 @@ def read(config: DataConfig) -> AudioSet:
         for label, language in enumerate(LANGUAGES):
             spoken.read(str(number), language, voices[voice], voice, label)
         if spoken.seconds >= config.hours * 3600:
-            return spoken.split("numbers", config, list(LANGUAGES.values()), voices, LICENCE, CREDIT)
+            found = spoken.split("numbers", config, list(LANGUAGES.values()), voices, LICENCE, CREDIT)
+            return replace(found, label_of="language")
     raise ValueError(f"data.hours is {config.hours:g}; all numbers are read in {spoken.seconds / 3600:.0f} hours.")

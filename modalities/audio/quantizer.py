@@ -66,4 +66,6 @@ def perplexity(usage: Tensor) -> Tensor:
 
     usage: (g, v), each row adds up to 1. Returns () between g and g * v.
     """
-    return torch.special.entr(usage).sum(1).exp().sum()
+    # Not torch.special.entr, whose derivative at 0 is infinite: codes that nobody takes would make all gradients NaN.
+    nats = usage * usage.clamp(min=torch.finfo(usage.dtype).tiny).log()
+    return nats.sum(1).neg().exp().sum()

@@ -1,8 +1,10 @@
 """From the rows of a table to recordings: repeated ones joined, unusable rows left out and counted."""
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from modalities.cell_files import first_source
 from modalities.cells import class_of, identity
 from modalities.media import CorruptMedia
 from modalities.tables import Table, lookup, texts_of
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Reader:
     label_column: str
     speaker_column: str
     id_column: str
+    group_column: str
     declared: dict[str, list[str]]
     """Names that the table declares for the numbers of a column."""
 
@@ -40,6 +45,11 @@ class Reader:
             return identity(str(lookup(raw, self.id_column)).encode())
         # Relative to the table, so that a data set keeps its ids when its folder moves.
         return identity(audio if isinstance(audio, bytes) else os.path.relpath(audio, self.folder or ".").encode())
+
+    def group(self, raw: dict[str, Any], key: int) -> int:
+        """Equal for rows of one group; `key`, the row's own number, where it names none."""
+        name = lookup(raw, self.group_column) if self.group_column else None
+        return key if name is None or name == "" else identity(str(name).encode())
 
     def texts(self, raw: dict[str, Any]) -> list[str]:
         """All transcripts or descriptions that are not blank, each once."""
@@ -58,16 +68,30 @@ class Reader:
         return class_of(value, self.declared.get(column, []), column, self.source, option)
 
     def row(self, raw: dict[str, Any], classes: dict[str, int], speakers: dict[str, int]) -> Row:
-        """A row of a stream; empty audio where there is none."""
+        """A row of a stream; empty audio where there is none. A speaker whom `speakers` lacks is numbered by a hash of
+        the name, for that is enough to tell speakers apart; a label that `classes` lacks is left out, with a warning.
+        """
         audio, label, speaker = self.audio(raw) or b"", self.label(raw), self.speaker(raw)
+        if label is not None and label not in classes:
+            _warn_of_labels(self.source, self.label_column)
         return Row(
             id=self.identity(raw, audio),
             audio=audio,
             texts=self.texts(raw),
             label=None if label is None else classes.get(label),
-            speaker=None if speaker is None else speakers.get(speaker),
+            speaker=None if speaker is None else speakers.get(speaker, identity(speaker.encode())),
             phones=None,
         )
+
+
+@cache  # once in a process
+def _warn_of_labels(source: str, column: str) -> None:
+    log.warning(
+        "%s: labels of column %r that no test row has are left out of the training stream: read more test rows "
+        "(data.held_out), or let the table declare its classes (datasets.ClassLabel).",
+        source,
+        column,
+    )
 
 
 @dataclass
@@ -80,6 +104,7 @@ class Collection:
     ids: list[int] = field(default_factory=list)
     contents: list[int] = field(default_factory=list)
     """Equal for files of equal bytes, as far as those were read; else the id."""
+    groups: list[int] = field(default_factory=list)
     texts: list[list[str]] = field(default_factory=list)
     labels: list[str | None] = field(default_factory=list)
     speakers: list[str | None] = field(default_factory=list)
@@ -107,7 +132,7 @@ class Collection:
         """A collection that lacks the recordings at the positions `bad`, counted by cause."""
         rest = Collection(self.fetch, self.rows_read, dropped={cause: list(of) for cause, of in self.dropped.items()})
         keep = [i for i in range(len(self)) if i not in bad]
-        for name in ("places", "ids", "contents", "texts", "labels", "speakers", "seconds"):
+        for name in ("places", "ids", "contents", "groups", "texts", "labels", "speakers", "seconds"):
             values = getattr(self, name)
             setattr(rest, name, [values[i] for i in keep])
         for i, cause in bad.items():
@@ -172,6 +197,7 @@ def collect(
         found.places.append(place)
         found.ids.append(key)
         found.contents.append(identity(audio) if isinstance(audio, bytes) else key)
+        found.groups.append(reader.group(raw, key))
         found.texts.append(texts)
         found.labels.append(reader.label(raw))
         found.speakers.append(reader.speaker(raw))

@@ -62,6 +62,7 @@ class Row(TypedDict):
     """Transcript or descriptions; empty where the source has none."""
     label: int | None
     speaker: int | None
+    """Place in the names of the speakers, or in streams, where it is not among them, a hash of the name."""
     phones: Phones | None
 
 
@@ -142,12 +143,16 @@ class AudioSet:
     fingerprint: str
     """Hash of the contents and of the split: equal in every process and run that sees the same data."""
     counts: dict[str, Any]
+    label_of: str = "class"
+    """What a label stands for: the class of a sound, or the language of a speaker."""
     dropped: dict[str, list[int]] = field(default_factory=dict)
     """Row numbers that were left out, by cause."""
 
 
 def fingerprint(train: Rows, test: Rows, names: list[str], more: bytes = b"") -> str:
-    """Of ids, texts, labels, speakers and split. Recordings count through their ids."""
+    """Of ids, texts, labels, speakers and split, and of what `more` says; recordings count through their ids alone.
+    Tables give the contents of all recordings that were read for it. Where a table of paths was too large for that
+    (`data.check_files`), a training file that changes in its place does not change this."""
     digest = hashlib.sha256(more)
     for rows in (train, test):
         digest.update(rows.ids.tobytes())

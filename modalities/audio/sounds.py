@@ -25,8 +25,8 @@ _SYMBOLS = {"ampersand": "&", "asterix": "*", "at": "@", "bar": "|", "caret": "^
 
 def read(config: DataConfig) -> AudioSet:
     """Every recording that is not silent, in memory at `config.rate`; texts are the class's description and the words
-    of the file's name. Of every class with two recordings or more at least one is held out. Equal files are on one
-    side; takes of one instrument are alike, and may be on both."""
+    of the file's name, where it has some. Of every class with two recordings or more at least one is held out. Equal
+    files are on one side; takes of one instrument are alike, and may be on both."""
     folder = package_folder("FoxDot", "sounds")
     described = _descriptions(folder / "lib" / "Buffers.py")
     files = sorted(path for path in (folder / "snd").rglob("*") if path.suffix.lower() in (".wav", ".aif", ".aiff"))
@@ -46,7 +46,7 @@ def read(config: DataConfig) -> AudioSet:
     labels = [classes.index(symbol) for symbol in symbols]
     ids = np.array([identity(path.read_bytes()) for path in kept], dtype=np.int64)
     texts = [
-        list(dict.fromkeys([described.get(symbol, symbol).lower(), _words(path)]))
+        [text for text in dict.fromkeys([described.get(symbol, symbol).lower(), _words(path)]) if text]
         for symbol, path in zip(symbols, kept, strict=True)
     ]
     none: list[None] = [None] * len(kept)
@@ -96,4 +96,4 @@ def _class(path: Path) -> str:
 
 
 def _words(path: Path) -> str:
-    return " ".join(re.findall(r"[a-z]+", path.stem.lower())) or path.parent.name
+    return " ".join(re.findall(r"[a-z]+", path.stem.lower()))

@@ -1,5 +1,7 @@
 """Where recordings come from: what packages carry or a synthesiser speaks, or any table or folder."""
 
+from pathlib import Path
+
 from modalities.audio import numbers, sounds, speech
 from modalities.audio.config import DataConfig
 from modalities.audio.load import load_table
@@ -18,12 +20,17 @@ def load(config: DataConfig) -> AudioSet:
         raise ValueError("data.source is empty: name a Hub data set, a folder or a file.")
     if config.source not in _BUILT_IN:
         return load_table(config)
+    if Path(config.source).is_dir():
+        raise ValueError(
+            f"data.source={config.source} is data that comes with the project, and a folder here too: write "
+            f"./{config.source} for the folder, or rename it."
+        )
     if config.stream or config.test_split or config.subset:
         raise ValueError(
             f"data.source={config.source} is neither streamed nor split in files: drop data.stream, data.test_split "
             "and data.subset."
         )
     columns = (config.audio_column, config.text_column, config.label_column, config.speaker_column)
-    if config.id_column or any(column != "auto" for column in columns):
+    if config.id_column or config.group_column or any(column != "auto" for column in columns):
         raise ValueError(f"data.source={config.source} has no columns to choose: leave the options of columns alone.")
     return _BUILT_IN[config.source](config)

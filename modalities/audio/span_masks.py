@@ -53,3 +53,13 @@ def hidden_first(mask: Tensor) -> tuple[Tensor, Tensor]:
 def at(frames: Tensor, places: Tensor) -> Tensor:
     """The frames (n, f, d) at `places` (n, m) of their rows: (n, m, d)."""
     return frames.gather(1, places[:, :, None].expand(-1, -1, frames.shape[2]))
+
+
+def draw_negatives(seeds: Tensor, count: Tensor, most: int, negatives: int, stream: int) -> Tensor:
+    """For each of the first `count` (n,) hidden frames of a row, others of them with repeats, never itself:
+    (n, most, negatives) long. A frame without others gets itself, which as a code of its own is no negative."""
+    draws = uniform_on_device(seeds, most * negatives, stream).view(len(seeds), most, negatives)
+    others = (count - 1).clamp(min=0)[:, None, None]
+    found = (draws * others).long()
+    own = torch.arange(most, device=seeds.device)[:, None]
+    return torch.minimum(found + (found >= own), others)

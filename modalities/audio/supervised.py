@@ -95,12 +95,12 @@ class PhoneCollate:
         """What `collate` gives, and labels int64 (n, f): -1 where a frame is past the recording's end, where its phone
         is not in `phones`, and in recordings whose phones are not known."""
         batch, rows = self.collate.with_rows(rows, seeds)
-        seconds = batch["lengths"] / self.collate.rate
-        frames = int(np.ceil(self.collate.samples / self.collate.rate / self.hop))
+        step = round(self.hop * self.collate.rate)  # samples of a frame
+        frames = -(-self.collate.samples // step)
         labels = torch.full((len(rows), frames), NONE)
         for place, row in enumerate(rows):
             if row["phones"] is not None:
-                real = min(frames, int(float(seconds[place]) / self.hop))
+                real = int(batch["lengths"][place]) // step
                 names = frame_labels(row["phones"], self.hop, real, float(batch["starts"][place]))
                 labels[place, :real] = torch.tensor([self.places.get(name, NONE) for name in names], dtype=torch.long)
         return batch | {"labels": labels}

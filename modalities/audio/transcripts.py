@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,14 +12,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import Wav2Vec2CTCTokenizer
 
-from modalities.audio.decode import decode
+from modalities.audio.collate import UtteranceCollate
 from modalities.audio.rows import Row, Rows
-from modalities.draws import as_signed
 from objectives.predictive import IGNORE
 
 BLANK, UNKNOWN, SPACE = "<pad>", "<unk>", "|"
@@ -26,9 +25,11 @@ _GRAIN = 0.5  # seconds, to a multiple of which batches are filled up: a convolu
 
 
 def plain(text: str) -> str:
-    """Lower-case letters and apostrophes; whatever else stands between words is one space."""
-    text = text.lower().replace("’", "'")
-    words = "".join(char if char.isalpha() or char == "'" else " " for char in text).split()
+    """Lower-case letters with their marks, composed (NFC), and apostrophes; whatever else stands between words is one
+    space."""
+    text = unicodedata.normalize("NFC", text.lower()).replace("’", "'")
+    kept = (char if unicodedata.category(char)[0] in "LM" or char == "'" else " " for char in text)
+    words = "".join(kept).split()
     return " ".join(stripped for word in words if (stripped := word.strip("'")))
 
 
@@ -107,24 +108,26 @@ def transcribed(rows: Rows, rate: int, seconds: float, frames: Callable[[int], i
     return Transcribed(replace(rows.select(kept), texts=texts), np.array(lengths, dtype=np.int64), dict(causes))
 
 
-class TranscriptCollate:
-    """Whole recordings, followed by silence, and the tokens of their transcripts."""
+class TranscriptCollate(UtteranceCollate):
+    """Whole recordings, followed by silence, and the tokens of their transcripts.
 
-    def __init__(self, tokenizer: Wav2Vec2CTCTokenizer, rate: int) -> None:
-        self.tokenizer, self.rate = tokenizer, rate
+    While training, a row that cannot be decoded gives its place to another, transcript included.
+    """
+
+    def __init__(self, tokenizer: Wav2Vec2CTCTokenizer, samples: int, rate: int, max_bad: float = 0.01) -> None:
+        """samples: of the longest recording. max_bad: share of rows that may be beyond decoding."""
+        super().__init__(samples, rate, max_bad)
+        self.tokenizer = tokenizer
 
     def __call__(self, rows: Sequence[Row], seeds: npt.NDArray[np.uint64] | None = None) -> dict[str, Tensor]:
-        """audio fp32 (n, t); lengths int64 (n,); labels int64 (n, l), -100 at padding; seeds int64 (n,) where there are
-        some."""
-        audio = [torch.from_numpy(decode(row["audio"], row["id"], self.rate)) for row in rows]
+        """What `UtteranceCollate` gives, and labels int64 (n, l), -100 at padding."""
+        batch, rows = self.with_rows(rows, seeds)
         labels = [torch.tensor(self.tokenizer(row["texts"][0]).input_ids) for row in rows]
-        lengths, grain = [len(samples) for samples in audio], int(_GRAIN * self.rate)
-        batch = {
-            "audio": F.pad(pad_sequence(audio, batch_first=True), (0, -max(lengths) % grain)),
-            "lengths": torch.tensor(lengths),
-            "labels": pad_sequence(labels, batch_first=True, padding_value=IGNORE),
-        }
-        return batch if seeds is None else batch | {"seeds": as_signed(seeds)}
+        return batch | {"labels": pad_sequence(labels, batch_first=True, padding_value=IGNORE)}
+
+    def _width(self, lengths: Tensor) -> int:
+        grain = int(_GRAIN * self.rate)
+        return super()._width(lengths) + -int(lengths.max()) % grain
 
 
 def _unfit(written: str, text: str, samples: int, most: int, frames: int) -> str:

@@ -56,7 +56,8 @@ def tiny() -> tuple[Task, Batch]:
     made = processor()
     tokens = made.tokenizer(DESCRIPTIONS, padding="max_length", max_length=TINY.text_length, return_tensors="pt")
     batch = recordings() | {name: tokens[name] for name in ("input_ids", "attention_mask")}
-    batch["ids"] = torch.tensor([0, 1, 2, 3, 4, 1, 6, 7])  # two recordings have the same description
+    own, drawn = [0, 1, 2, 3, 4, 1, 6, 7], [0, 1, 2, 10, 10, 1, 6, 7]  # two pairs have a description in common
+    batch["ids"] = torch.tensor([own, drawn]).T
     views = AugmentConfig(gain=0.5, noise=0.5, polarity=0.5, time_masks=1, band_masks=1)
     return AudioText(build_towers(TINY, made), made, views), batch
 

@@ -11,7 +11,8 @@ from modalities.audio.backbones import ModelConfig
 from modalities.audio.cpc import CPC, CPCConfig
 from modalities.audio.supervised import NONE, ClipClassifier, PhoneClassifier
 from modalities.audio.task import AudioTask
-from modalities.audio.wav2vec2 import Wav2Vec2, Wav2Vec2Config
+from modalities.audio.wav2vec2 import Wav2Vec2
+from modalities.audio.wav2vec2_config import Wav2Vec2Config
 from modalities.draws import as_signed, mix
 from modalities.task import Batch, Task
 

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from modalities.audio.backbones import ModelConfig
-from modalities.audio.wav2vec2 import Wav2Vec2, Wav2Vec2Config
+from modalities.audio.wav2vec2 import Wav2Vec2
+from modalities.audio.wav2vec2_config import Wav2Vec2Config
 from modalities.draws import as_signed, mix
 from modalities.task import Batch, Task
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import ClapModel, ClapProcessor
 
-from modalities.audio.audio_text import AudioText
+from modalities.audio.audio_text import AudioText, joined
 from modalities.audio.audio_text_collate import SoundTextCollate, description_id
 from modalities.audio.audio_text_towers import ModelConfig, build_processor, build_towers
 from modalities.audio.clap_features import build_extractor, spectrograms
@@ -59,8 +59,10 @@ def test_the_loss_is_clips_and_equal_descriptions_are_no_negatives() -> None:
     assert isinstance(task, AudioText)
     audio, text, ids = task.double().embed(batch)
     scale = task.encoder.logit_scale_a
-    assert torch.equal(task.loss_from(audio, text, ids)["loss"], clip(audio, text, scale, ids))
-    assert not torch.isclose(clip(audio, text, scale, ids), clip(audio, text, scale))  # two descriptions are equal
+    loss, own = task.loss_from(audio, text, ids)["loss"], ids[:, 0]
+    assert torch.equal(loss, clip(audio, text, scale, joined(ids)))
+    assert not torch.isclose(clip(audio, text, scale, own), clip(audio, text, scale))  # two descriptions are equal
+    assert not torch.isclose(clip(audio, text, scale, own), loss)  # and two of those drawn
     stock = task.encoder(  # the loss that the stock class computes itself, which knows no ids
         input_ids=batch["input_ids"],
         attention_mask=batch["attention_mask"],
@@ -105,14 +107,28 @@ def test_a_row_draws_its_description_from_its_seed_and_keeps_its_id() -> None:
     first, second = (collate.text([text])["input_ids"][0] for text in rows[0]["texts"])
     chosen = (drawn["input_ids"] == first).all(1)
     assert 8 < int(chosen.sum()) < 32 and bool(((drawn["input_ids"] == second).all(1) == ~chosen).all())
-    assert len(drawn["ids"].unique()) == 1  # whichever was drawn
+    assert len(drawn["ids"][:, 0].unique()) == 1  # whichever was drawn
+    assert torch.equal(drawn["ids"][:, 0] == drawn["ids"][:, 1], chosen)
     batch = collate(rows, seeds[:3])
-    assert batch["ids"][1] == batch["ids"][2] != batch["ids"][0]
+    assert batch["ids"][1, 0] == batch["ids"][2, 0] != batch["ids"][0, 0]
+    assert batch["ids"][1, 1] == batch["ids"][1, 0] == drawn["ids"][~chosen][0, 1]  # birds, as first and as drawn
     again = collate(rows[::-1], seeds[:3][::-1])
     assert all(torch.equal(again[name].flip(0), batch[name]) for name in batch)
     asked = collate(rows)
     assert torch.equal(asked["input_ids"][0], first) and "seeds" not in asked
     assert description_id(["A bell", "x"]) == description_id([" a bell"]) != description_id(["x", "a bell"])
+
+
+def test_pairs_that_share_a_description_get_one_id() -> None:
+    def name(*rows: tuple[int, int]) -> list[int]:
+        return joined(torch.tensor(rows)).tolist()
+
+    assert name((5, 5), (7, 7), (9, 9)) == [0, 1, 2]
+    assert name((7, 1), (5, 2), (7, 3), (6, 2)) == [0, 1, 0, 1]  # the same kind, or the same words drawn
+    assert name((8, 4), (6, 6), (4, 9)) == [0, 1, 0]  # drawn here, and what the other one is
+    chain = [(2**62 + i, 2**62 + i + 1) for i in range(9)]
+    assert name(*chain[::-1]) == [0] * 9 and name(*chain[:4], *chain[5:]) == [0] * 4 + [4] * 4
+    assert torch.equal(joined(torch.tensor([[3], [1], [3]])), torch.tensor([0, 1, 0]))
 
 
 def test_a_recording_without_a_description_is_refused() -> None:

@@ -1,14 +1,14 @@
 """The fast forward pass against the stock one, and what is built, loaded and refused."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import HubertModel, Wav2Vec2ForPreTraining
+from transformers import HubertModel, Wav2Vec2ForCTC, Wav2Vec2ForPreTraining
 
 from modalities.audio import frame_encoder
 from modalities.audio.backbones import (
@@ -18,7 +18,8 @@ from modalities.audio.backbones import (
     build_config,
     build_feature_extractor,
     build_model,
-    frame_count,
+    frames_of,
+    hop_of,
     samples_of,
 )
 from modalities.audio.frame_encoder import contextual, conv_features, frame_features, normalised, project
@@ -50,7 +51,7 @@ def apart(model: Any, cfg: ModelConfig) -> tuple[float, float]:
     audio = recordings()
     stock = model(normalised(audio, LENGTHS), attention_mask=padding(cfg)).last_hidden_state
     ours = list(frame_features(model, audio, LENGTHS).values())[-1]
-    real = torch.arange(stock.shape[1]) < frame_count(model.config, LENGTHS)[:, None]
+    real = torch.arange(stock.shape[1]) < frames_of(model.config, LENGTHS)[:, None]
     weights = [weight for name, weight in model.named_parameters() if name != "masked_spec_embed"]
     grads = [torch.autograd.grad(found[real].pow(3).sum(), weights) for found in (stock, ours)]
     largest = max(g.abs().max().item() for g in grads[0])
@@ -126,9 +127,9 @@ def test_frames_are_counted_as_the_model_does() -> None:
     for length in (400, 719, 720, 16_000):
         with torch.no_grad():
             found = conv_features(model, torch.zeros(1, length, dtype=torch.float64)).shape[1]
-        assert int(frame_count(model.config, torch.tensor(length))) == found
+        assert int(frames_of(model.config, torch.tensor(length))) == found
     assert [samples_of(model.config, frames) for frames in (1, 2, 50)] == [400, 720, 400 + 49 * 320]
-    assert int(frame_count(model.config, torch.tensor(399))) == 1
+    assert int(frames_of(model.config, torch.tensor(399))) == 1
     with torch.no_grad():
         assert frame_features(model, torch.ones(1, 30).double(), torch.tensor([30]))["layer 2"].shape == (1, 1, 32)
 
@@ -167,6 +168,23 @@ def test_a_checkpoint_is_where_a_run_may_start(tmp_path: Path) -> None:
     build_model(TINY, adapter_attn_dim=8).save_pretrained(tmp_path / "adapted")
     with pytest.raises(ValueError, match="has adapter_attn_dim set"):
         build_model(ModelConfig(start_from=str(tmp_path / "adapted")))
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"model\.start_from .* cannot be loaded: Unrecognized model"):
+        build_model(ModelConfig(start_from=str(tmp_path)))
+
+
+def test_heads_that_a_checkpoint_lacks_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    Wav2Vec2ForCTC(build_config(TINY, "wav2vec2", vocab_size=5)).save_pretrained(tmp_path / "ctc")
+    build_model(ModelConfig(start_from=str(tmp_path / "ctc")))
+    assert "has no project_hid, project_q, quantizer: these parts begin from new weights." in caplog.text
+    caplog.clear()
+    build_model(TINY).save_pretrained(tmp_path / "whole")
+    build_model(ModelConfig(start_from=str(tmp_path / "whole")))
+    assert not caplog.text
+    config = json.loads((tmp_path / "whole" / "config.json").read_text())
+    (tmp_path / "whole" / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
+    with pytest.raises(ValueError, match=r"lacks wav2vec2\.encoder\.layers\.2\S* and \d+ other weights"):
+        build_model(ModelConfig(start_from=str(tmp_path / "whole")))
 
 
 @pytest.mark.parametrize(
@@ -188,4 +206,4 @@ def test_the_norms_are_those_of_the_two_sizes() -> None:
     large, base = encoder("wav2vec2", TINY), encoder("wav2vec2", GROUP)
     norms = [sum(isinstance(part, nn.GroupNorm) for part in model.modules()) for model in (large, base)]
     assert norms == [0, 1] and large.config.do_stable_layer_norm and not base.config.do_stable_layer_norm
-    assert np.prod(large.config.conv_stride) == 320
+    assert hop_of(large.config) == 320

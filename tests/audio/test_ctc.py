@@ -17,8 +17,8 @@ from transformers import (
     Wav2Vec2Model,
 )
 
-from modalities.audio.backbones import build_model
-from modalities.audio.ctc import CTC, CTCConfig, ctc_loss, spans
+from modalities.audio.backbones import build_model, samples_of
+from modalities.audio.ctc import CTC, CTCConfig, ctc_loss
 from modalities.task import Batch
 from tests.audio.examples_ctc import MASKS, RATE, TEXTS, new, pretrained, shape, tokenizer, utterances
 
@@ -94,17 +94,15 @@ def test_the_loss_is_a_mean_over_characters() -> None:
 
 
 def test_spans_hide_about_their_share() -> None:
-    seeds = torch.arange(400)
-    found = spans(seeds, 200, 0.3, 5)
-    assert abs(found[:, 10:].float().mean() - 0.3) < 0.01
-    assert torch.equal(spans(seeds, 50, 0.3, 5), found[:, :50])
-    edges = torch.nn.functional.pad(found, (1, 1)).int().diff(dim=1)  # 1 where a span begins, -1 behind its end
-    for row in range(20):
-        begins, stops = (edges[row] == 1).nonzero()[:, 0], (edges[row] == -1).nonzero()[:, 0]
-        inside = stops < 200  # the last one may be cut
-        assert bool(((stops - begins)[inside] >= 5).all())
-    assert not torch.equal(spans(seeds, 200, 0.3, 5), spans(seeds + 1, 200, 0.3, 5))
-    assert not spans(seeds, 50, 0.0, 5).any()
+    task = CTC(shape(), tokenizer(), RATE, CTCConfig(masked=0.3, span=5))
+    seeds, lengths = torch.arange(400), torch.full((400,), samples_of(task.encoder.config, 200))
+    found = task.hidden(seeds, lengths, 200)
+    assert abs(found.float().mean() - 0.3) < 0.02
+    assert torch.equal(task.hidden(seeds, lengths, 250)[:, :200], found)
+    short = task.hidden(seeds, lengths // 4, 200)  # spans lie in what is heard, not in padding
+    real = int(task.frames(lengths[:1] // 4))
+    assert not short[:, real:].any() and abs(short[:, :real].float().mean() - 0.3) < 0.03
+    assert not CTC(shape(), tokenizer(), RATE, NO_MASKS).hidden(seeds, lengths, 200).any()
 
 
 def test_spans_are_hidden_in_training_alone() -> None:
@@ -135,7 +133,7 @@ def test_a_checkpoint_brings_its_weights_and_its_convolutions_are_frozen(tmp_pat
 
 def test_other_checkpoints_are_refused(tmp_path: Path) -> None:
     BertConfig().save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="is of type bert; CTC needs one of wav2vec2 or hubert"):
+    with pytest.raises(ValueError, match="is of type bert; this method needs one of wav2vec2 or hubert"):
         CTC(shape(start_from=str(tmp_path)), tokenizer(), RATE, MASKS)
     with pytest.raises(ValueError, match="cannot be loaded"):
         CTC(shape(start_from=str(tmp_path / "nothing")), tokenizer(), RATE, MASKS)

@@ -68,7 +68,7 @@ def test_only_the_stretch_is_read(tmp_path):
     assert crop < 1e6 and checked < 20e6  # of 115 MB
 
 
-@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "OPUS", "MP3", "AIFF", "CAF", "W64"])
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "OPUS", "MP3", "AIFF", "CAF", "W64", "RF64", "AU"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.999])
 def test_truncated_files(kind, share, capfd):
     data = encoded(tone(3, 40_000), "OGG", subtype="OPUS") if kind == "OPUS" else encoded(tone(3, 40_000), kind)
@@ -88,8 +88,16 @@ def test_a_program_that_wrote_to_a_pipe_knew_no_length():
     assert cause(whole, bytes(data)) == "truncated or damaged"
 
 
+def test_flac_from_a_pipe_has_no_length():
+    data = bytearray(encoded(tone(4), "FLAC"))
+    data[21] &= 0xF0  # STREAMINFO ends the block of rate and channels with 36 bits for the number of samples
+    data[22:26] = bytes(4)
+    assert cause(header, bytes(data)) == cause(whole, bytes(data)) == "length missing from its header"
+
+
 def test_faults_have_causes(tmp_path):
     (tmp_path / "empty.wav").touch()
+    (tmp_path / "bare.RAW").write_bytes(tone(0).tobytes())
     bad = tone(5)
     bad[17] = np.nan
     broken = {
@@ -104,6 +112,7 @@ def test_faults_have_causes(tmp_path):
         assert cause(whole, source) == expected
         assert cause(examine, source) == expected
     assert cause(whole, b"") == "empty file"
+    assert cause(header, str(tmp_path / "bare.RAW")) == "not a recording"
     assert cause(whole, half(wav(0))[:20]) == "truncated or damaged"
 
 

@@ -10,11 +10,12 @@ from transformers import AutoFeatureExtractor, AutoModel, HubertForCTC, HubertMo
 
 from modalities.audio.collate import WindowCollate
 from modalities.audio.features import mfcc
-from modalities.audio.frame_encoder import normalised
-from modalities.audio.hubert import HubertConfig
+from modalities.audio.frame_encoder import conv_features, normalised
+from modalities.audio.hubert import Hubert, HubertConfig
 from modalities.audio.rows import Rows, Sound
 from modalities.draws import as_signed, mix
-from tests.audio.examples_hubert import hubert, save_teacher
+from tests.audio.examples_hubert import TINY, hubert, save_teacher
+from tests.audio.examples_wav2vec2 import recordings, shape
 from trainers import checkpoint
 from trainers.config import TrainConfig
 from trainers.loop import fit
@@ -128,15 +129,51 @@ def test_masks_come_from_the_seeds_alone():
     assert not torch.equal(task.mask(batch, length)[0], task.mask(again, length)[0])
 
 
-def test_the_gradient_of_the_convolutions_is_scaled():
+@pytest.mark.parametrize("penalty", [0.0, 10.0])
+def test_the_gradient_of_the_convolutions_is_scaled(penalty):
     def gradient(scale):
-        task, batch = built(lambda: hubert(feature_gradient=scale))
+        task, batch = built(lambda: hubert(feature_gradient=scale, feature_penalty=penalty))
         task(batch)["loss"].backward()
         return task.encoder.feature_extractor.conv_layers[0].conv.weight.grad, task.head.weight.grad
 
     (whole, head), (tenth, same) = gradient(1.0), gradient(0.1)
     assert (tenth - 0.1 * whole).abs().max() < 1e-12 * whole.abs().max()
     assert (head - same).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+def test_the_penalty_is_a_mean_over_what_counts(weight):
+    losses = []
+    for penalty in (0.0, 3.0):
+        task, batch = built(lambda penalty=penalty: hubert(feature_penalty=penalty, unmasked_weight=weight))
+        losses.append(task(batch)["loss"])
+    squares = conv_features(task.encoder, normalised(batch["audio"], batch["lengths"])).square().mean(2)
+    hidden, real = task.mask(batch, squares.shape[1])
+    seen = real & ~hidden
+    mean = (squares[hidden].sum() + weight * squares[seen].sum()) / (hidden.sum() + weight * seen.sum())
+    assert (losses[1] - losses[0] - 3 * mean).abs() < 1e-12
+    if weight:
+        less = squares[hidden].sum() / (hidden.sum() + weight * seen.sum())  # the broken twin: hidden frames alone
+        assert (losses[1] - losses[0] - 3 * less).abs() > 1e-6
+
+
+def test_labels_need_clusters():
+    task = Hubert(shape("layer"), HubertConfig(**TINY))
+    with pytest.raises(AssertionError, match="call find_clusters"):
+        task(recordings())
+    assert not task.labels.clusters.found and built()[0].labels.clusters.found
+
+
+@pytest.mark.parametrize("teacher", [False, True])
+def test_labels_are_the_same_under_autocast(teacher, tmp_path):
+    options = {"teacher": save_teacher(str(tmp_path))} if teacher else {}
+    task, batch = built(lambda: hubert(**options))
+    task, audio = task.float().eval(), batch["audio"].float()
+    wanted = task.labels.described(audio, batch["lengths"])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(task.labels.described(audio, batch["lengths"]), wanted)
+        if teacher:  # the broken twin
+            assert not torch.equal(task.labels._described(audio, batch["lengths"]), wanted)
 
 
 def test_a_teacher_labels_what_is_not_hidden_and_never_learns(tmp_path):

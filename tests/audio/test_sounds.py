@@ -33,6 +33,15 @@ def test_classes_are_folders_and_have_names_of_their_own(foxdot):
     assert row["texts"] == ["drum", "big take"] and len(row["audio"].samples) == 800
 
 
+def test_a_file_without_words_has_the_description_of_its_class_alone(foxdot):
+    folder = foxdot / "snd" / "b" / "lower"
+    for take in range(2):
+        (folder / f"big_take {take}.wav").rename(folder / f"{take}.wav")
+    data = load(DataConfig(source="sounds", rate=8000))
+    texts = [row["texts"] for row in [*data.train, *data.test]]
+    assert texts.count(["bell"]) == 2 and not any("lower" in some or "" in some for some in texts)
+
+
 def test_equal_and_silent_files(foxdot):
     first = foxdot / "snd" / "b" / "lower" / "big_take 0.wav"
     (foxdot / "snd" / "a" / "upper" / "again.wav").write_bytes(first.read_bytes())

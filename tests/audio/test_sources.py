@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pickle
+from types import SimpleNamespace
 
 import datasets
 import numpy as np
@@ -71,6 +72,92 @@ def test_folder_with_metadata_and_splits(tmp_path):
         load(options(folder))
 
 
+def test_metadata_of_all_splits_is_read_for_each_alone(tmp_path):
+    lines = ["file_name,text"]
+    for part in ("train", "test"):
+        for i in range(4):
+            (tmp_path / part).mkdir(exist_ok=True)
+            (tmp_path / part / f"{i}.wav").write_bytes(wav(i + 4 * (part == "test")))
+            lines.append(f"{part}/{i}.wav,{part} {i}")
+    (tmp_path / "metadata.csv").write_text("\n".join(lines))
+    alone = load(options(tmp_path))
+    assert sorted(row["texts"][0] for row in everything(alone)) == [f"train {i}" for i in range(4)]
+    both = load(options(tmp_path, test_split="test"))
+    assert both.counts["also_in_test"] == 0 and [row["texts"][0] for row in both.test] == [
+        f"test {i}" for i in range(4)
+    ]
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    for place, name in enumerate(["dog", "cat", "train"]):
+        sound_folder(tmp_path / name, 2)
+        for i in range(2):
+            (tmp_path / name / f"{i:03}.wav").write_bytes(wav(2 * place + i))
+    data = load(options(tmp_path))
+    assert data.classes == ["cat", "dog", "train"] and data.counts["rows"] == 6
+    held = load(options(tmp_path, test_split="dog"))  # who names a split says that sub-folders are splits
+    assert held.counts["rows"] == 2 and len(held.test) == 2 and held.classes == []
+
+
+@pytest.mark.parametrize(
+    "name, text, said",
+    [
+        (
+            "csv",
+            "file_name,text\n000.wav,one, two\n",
+            "row 1 has more cells than columns: put texts with commas in quote",
+        ),
+        ("csv", "file,text\n000.wav,one\n", "row 1 has no file_name"),
+        ("jsonl", '{"file_name": "000.wav"}\n["001.wav"]\n', "row 2 is no object of names and values"),
+        ("jsonl", '{"file_name": 3}\n', "row 1 has no file_name"),
+        (
+            "jsonl",
+            '{"file_name": "000.wav", "label": 1}\n{"file_name": "001.wav", "label": "x"}\n',
+            "holds values of several kinds in column 'label'",
+        ),
+    ],
+)
+def test_metadata_that_cannot_be_read_is_one_sentence(name, text, said, tmp_path):
+    (sound_folder(tmp_path / "d", 4) / f"metadata.{name}").write_text(text)
+    with pytest.raises(ValueError, match=rf"d/metadata.{name} .*{said}") as found:
+        load(options(tmp_path / "d"))
+    assert str(found.value).endswith(".") and str(found.value).count(". ") == 0
+
+
+def test_rows_of_a_group_are_on_one_side(tmp_path):
+    cells = {
+        "audio": [{"bytes": wav(i), "path": None} for i in range(20)],
+        "speaker": [f"s{i % 5}" for i in range(20)],
+        "album": [None if i == 7 else i % 5 for i in range(20)],
+    }
+    parquet(tmp_path / "a.parquet", cells)
+    for seed in range(4):
+        data = load(options(tmp_path / "a.parquet", held_out=2, split_seed=seed, group_column="speaker"))
+        sides = [{row["speaker"] for row in rows} for rows in (data.train, data.test)]
+        assert len(data.test) == 8 and len(sides[1]) == 2 and not sides[0] & sides[1]
+    assert len(load(options(tmp_path / "a.parquet", held_out=5, group_column="album")).train) in (1, 4)  # 7 is alone
+    plain = load(options(tmp_path / "a.parquet", held_out=8))  # the broken twin
+    assert {row["speaker"] for row in plain.train} & {row["speaker"] for row in plain.test}
+    (tmp_path / "test").mkdir()
+    parquet(tmp_path / "test" / "a.parquet", {name: values[:1] for name, values in cells.items()})
+    (tmp_path / "train").mkdir()
+    (tmp_path / "a.parquet").rename(tmp_path / "train" / "a.parquet")
+    held = load(options(tmp_path, test_split="test", group_column="speaker"))
+    assert held.counts["also_in_test"] == 4 and len(held.train) == 16
+    with pytest.raises(ValueError, match=r"data\.group_column keeps rows together"):
+        load(options(tmp_path, test_split="test", group_column="speaker", stream=True))
+
+
+def test_a_recording_that_changes_changes_the_fingerprint(tmp_path):
+    folder = sound_folder(tmp_path / "d", 6)
+    before = load(options(folder)).fingerprint
+    assert load(options(folder)).fingerprint == before
+    both = [folder / "000.wav", folder / "001.wav"]
+    for path, number in zip(both, (1, 0), strict=True):
+        path.write_bytes(wav(number))
+    assert load(options(folder)).fingerprint != before
+
+
 def test_parquet_with_classes_speakers_and_transcripts(tmp_path):
     cells = {
         "audio": [{"bytes": wav(i), "path": f"{i}.wav"} for i in range(6)],
@@ -135,6 +222,29 @@ def test_streams(tmp_path):
             load(options(tmp_path, stream=True, **changes))
 
 
+def test_streams_tell_speakers_apart_that_no_test_row_has_and_warn_of_such_labels(tmp_path, caplog):
+    def rows(labels: str) -> list:
+        for part, of in (("train", slice(8)), ("test", slice(4, 6))):
+            (tmp_path / part).mkdir(exist_ok=True)
+            cells = {
+                "audio": [{"bytes": wav(i), "path": None} for i in range(8)][of],
+                "speaker": list("ccddceff")[of],
+                "label": list(labels)[of],
+            }
+            parquet(tmp_path / part / "a.parquet", cells)
+        with caplog.at_level("WARNING"):
+            return list(load(options(tmp_path, stream=True, test_split="test", held_out=4)).train)
+
+    known = rows("xyxyxyxx")
+    speakers = [row["speaker"] for row in known]  # of c c d d f f; c and e are in the test rows
+    assert speakers[:2] == [0, 0] and speakers[2] == speakers[3] and speakers[4] == speakers[5]
+    assert len(set(speakers)) == 3 and None not in speakers
+    assert WindowCollate(400, RATE)(known, np.arange(6, dtype=np.uint64))["speakers"].tolist() == speakers
+    assert [row["label"] for row in known] == [0, 1, 0, 1, 0, 0] and "labels of column" not in caplog.text
+    assert [row["label"] for row in rows("xyxzxyzz")] == [0, 1, 0, None, None, None]
+    assert caplog.text.count("labels of column 'label' that no test row has") == 1
+
+
 def test_equal_files_are_on_one_side(tmp_path):
     folder = sound_folder(tmp_path / "d", 20)
     for i in range(20):
@@ -188,13 +298,23 @@ def test_large_sets_have_their_test_recordings_decoded_alone(tmp_path):
     assert all(np.isfinite(decode(row["audio"], 0, RATE)).all() for row in data.test)
 
 
-def test_wrong_options_are_one_sentence(tmp_path):
+def test_a_hub_set_of_plain_files_is_to_be_downloaded(monkeypatch):
+    monkeypatch.setattr(datasets, "load_dataset_builder", lambda **_: SimpleNamespace(name="audiofolder"))
+    for stream in (False, True):
+        with pytest.raises(ValueError, match=r"plain files.*hf download some/set --repo-type dataset"):
+            load(options("some/set", stream=stream, test_split="test"))
+
+
+def test_wrong_options_are_one_sentence(tmp_path, monkeypatch):
     parquet(tmp_path / "a.parquet", {"audio": [{"bytes": wav(i), "path": None} for i in range(4)], "x": [[1.0]] * 4})
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("no sound")
     (tmp_path / "b.csv").write_text("sound,x\n1,2\n")
     table = tmp_path / "a.parquet"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "numbers").mkdir()
+    (tmp_path / "here").mkdir()
     wrong = {
         "data.source is empty": options(""),
         "does not exist": options(tmp_path / "none.wav"),
@@ -217,6 +337,10 @@ def test_wrong_options_are_one_sentence(tmp_path):
         "data.held_out=4 leaves nothing to train on": options(table, held_out=4),
         "speech is neither streamed nor split": options("speech", stream=True),
         "sounds has no columns to choose": options("sounds", label_column="kind"),
+        "speech has no columns to choose": options("speech", group_column="speaker"),
+        "has no column 'album': set data.group_column": options(table, group_column="album"),
+        "a folder here too: write ./numbers for the folder": options("numbers"),
+        r"here/none' does not exist": options("here/none"),
     }
     for said, config in wrong.items():
         with pytest.raises(ValueError, match=said) as found:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from modalities.audio.span_masks import at, hidden_first, span_mask
+from modalities.audio.span_masks import at, draw_negatives, hidden_first, span_mask
 
 ROWS = 1000
 
@@ -67,3 +67,16 @@ def test_hidden_frames_are_put_side_by_side_in_order() -> None:
     assert at(frames, places)[0, :, 0].tolist() == [1, 3, 4] and float(at(frames, places)[1, 0, 0]) == 7
     places, real = hidden_first(torch.zeros(2, 5, dtype=torch.bool))
     assert places.shape == (2, 1) and not real.any()
+
+
+def test_negatives_are_other_hidden_frames_each_as_often() -> None:
+    seeds, count = torch.arange(4) * 7919, torch.tensor([6, 2, 1, 0])
+    found = draw_negatives(seeds, count, 6, 5000, 2)
+    own = torch.arange(6)[:, None]
+    assert not (found[0] == own).any() and found[0].max() == 5
+    often = torch.stack([row.bincount(minlength=6) for row in found[0]])
+    assert often[~torch.eye(6, dtype=torch.bool)].min() > 900
+    assert found[1, 0].unique().tolist() == [1] and found[1, 1].unique().tolist() == [0]
+    assert not found[2:, 0].any()
+    alone = draw_negatives(seeds[1:2], count[1:2], 2, 5000, 2)  # whatever the other rows have
+    assert torch.equal(alone[0], found[1, :2])

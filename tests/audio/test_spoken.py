@@ -101,6 +101,20 @@ def test_voices_that_do_not_exist():
         Synthesizer().speak("hello", "xx")
 
 
+def test_a_synthesiser_without_its_data_is_one_sentence(tmp_path):
+    """In another process, for without care the library ends it."""
+    code = (
+        "from pathlib import Path\nimport shutil, sys\nfrom modalities.audio import espeak\n"
+        "where = espeak.package_folder('espeakng_loader', 'speech')\n"
+        "for path in where.glob('*espeak-ng.*'):\n    shutil.copy(path, sys.argv[1])\n"
+        "espeak.package_folder = lambda *_: Path(sys.argv[1])\n"
+        "try:\n    espeak.Synthesizer()\nexcept ValueError as error:\n    print(error)"
+    )
+    nowhere = os.environ | {"OMP_NUM_THREADS": "1", "HOME": str(tmp_path), "ESPEAK_DATA_PATH": str(tmp_path)}
+    run = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=nowhere, capture_output=True, text=True)
+    assert run.returncode == 0 and "data cannot be read: reinstall espeakng-loader." in run.stdout, run.stderr
+
+
 def test_phones_are_where_they_are_heard():
     """An s hisses, an a does not: zero crossings by the labels of frames, and of wrong ones."""
     data, hop = small("speech"), 0.01

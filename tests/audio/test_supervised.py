@@ -58,6 +58,18 @@ def test_the_mean_is_over_labelled_frames() -> None:
     assert none["loss"] == 0 and none["count"] == 0
 
 
+def test_every_whole_frame_has_a_label() -> None:
+    step, samples = 160, 20_480
+    for hop in (step / RATE, 320 / RATE):
+        collate = PhoneCollate(WindowCollate(samples, RATE), hop, ["a", "b"])
+        for frames in (58, 64):  # seconds of fp32 divided by the hop are a frame short for some
+            length = frames * round(hop * RATE)
+            (labels,) = collate([beeps(length / RATE)])["labels"]
+            assert len(labels) == samples // round(hop * RATE) and (labels != NONE).sum() == frames
+    rounded = [int(float(torch.tensor(n * step) / RATE) / 0.01) for n in range(1, 129)]  # the broken twin
+    assert rounded != list(range(1, 129))
+
+
 @pytest.mark.parametrize("build", [cpc, wav2vec2])
 def test_only_what_the_frames_depend_on_is_trained(build) -> None:
     encoder = build()

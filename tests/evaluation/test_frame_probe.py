@@ -36,6 +36,23 @@ def test_validation_is_of_whole_recordings() -> None:
     assert frame_probe(x, y, alone, x, y)["validation"] > 0.75
 
 
+def test_a_few_recordings_are_enough_to_choose_by() -> None:
+    x, y, of = frames(6.0)
+    assert [frame_probe(x, y, of % count, x, y)["validation"] > 0.9 for count in (1, 2, 4)] == [False, True, True]
+    assert frame_probe(x, of % 2, of % 2, x, of % 2)["validation"] == 0  # without either the other is all there is
+
+
+def test_rounding_is_no_signal() -> None:
+    """A feature that is constant but for rounding, which tells a class apart on one side and another on the other."""
+    (x, y, of), (x_test, y_test, _) = frames(6.0), frames(6.0, 1)
+    drift = [np.where(labels == phone, 1000.0 + 6e-5, 1000.0)[:, None] for labels, phone in ((y, 0), (y_test, 1))]
+    plain = frame_probe(x, y, of, x_test, y_test)
+    assert frame_probe(np.hstack([x, drift[0]]), y, of, np.hstack([x_test, drift[1]]), y_test) == plain
+    drift = [1000 + (each - 1000) * 1000 for each in drift]  # the broken twin: a deviation that counts
+    found = frame_probe(np.hstack([x, drift[0]]), y, of, np.hstack([x_test, drift[1]]), y_test)
+    assert found["accuracy"] < plain["accuracy"] - 0.02
+
+
 def test_what_cannot_be_probed() -> None:
     x, y, of = frames(1.0)
     with pytest.raises(ValueError, match="NaN or infinity"):

@@ -60,6 +60,10 @@ def test_among_all_equals_the_loop() -> None:
     wanted = slow([[(w, f) for w, f in ALL if group[w] == group[row]] for row in range(N)])
     assert agree(summed(among_all(predicted, frames, ignore)), wanted)
     assert not agree(summed(among_all(predicted, frames, padding())), wanted)
+    others = padding() | torch.eye(N).bool()[:, :, None]  # the frame to be found stays though its window is ignored
+    assert agree(
+        summed(among_all(predicted, frames, others)), slow([[(w, f) for w, f in ALL if w != r] for r in range(N)])
+    )
 
 
 def test_a_share_of_the_rows_has_an_offset() -> None:

@@ -1,4 +1,4 @@
-"""The audio recipe killed while it trains, on one process and on two, against the run that nobody disturbed."""
+"""The audio recipes killed while it trains, on one process and on two, against the run that nobody disturbed."""
 
 import json
 from pathlib import Path
@@ -13,16 +13,16 @@ STEPS = 6
 PROGRAM = """
 import dataclasses, os, signal, sys
 from pathlib import Path
-from recipes import audio
-from recipes.audio_tasks import METHODS
-from tests.recipes.test_audio import tiny
+from recipes import audio, finetune_audio
+from tests.recipes import test_audio, test_finetune_audio
 
 name, out, fatal = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-config = tiny(name, out)
+recipe = finetune_audio if name == "finetune" else audio
+config = test_finetune_audio.config(out) if name == "finetune" else test_audio.tiny(name, out)
 train = dataclasses.replace(
     config.train, steps=6, log_every=1, evaluate_every=0, save_every=2, tracker="none", timeout=60.0
 )
-calls, fit = 0, audio.fit
+calls, fit = 0, recipe.fit
 
 def watched(task, *rest):
     real = type(task).forward
@@ -35,13 +35,13 @@ def watched(task, *rest):
     type(task).forward = forward
     return fit(task, *rest)
 
-audio.fit = watched
-audio.main(dataclasses.replace(config, train=train))
+recipe.fit = watched
+recipe.main(dataclasses.replace(config, train=train))
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, processes", [("cpc", 1), ("wav2vec2", 2), ("hubert", 2)])
+@pytest.mark.parametrize("name, processes", [("cpc", 1), ("wav2vec2", 2), ("hubert", 2), ("cola", 2), ("finetune", 2)])
 def test_kills_change_nothing(name: str, processes: int, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
