@@ -1,12 +1,14 @@
 """Files in the cells of a table: their bytes, or paths to them."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
-from modalities.tables import lookup
+from modalities.tables import Table, lookup
 
 Kind = Literal["image", "audio"]
 _CALLED = {"image": "images", "audio": "recordings"}
+S = TypeVar("S")
 
 
 def source_in(value: Any, folder: Path | None, column: str, kind: Kind) -> bytes | str | None:
@@ -35,3 +37,29 @@ def first_source(row: dict[str, Any], columns: list[str], folder: Path | None, k
     """The file of the first column that has one: webdataset shards may mix endings."""
     found = (source_in(lookup(row, column), folder, column, kind) for column in columns)
     return next((source for source in found if source is not None), None)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Fetches the files of a table that is not streamed, by place; empty bytes stand for an empty cell."""
+
+    table: Table
+    columns: list[str]
+    kind: Kind
+
+    def __call__(self, places: list[int]) -> list[Any]:
+        rows = self.table.rows[places]
+        return [
+            first_source({name: rows[name][i] for name in rows}, self.columns, self.table.folder, self.kind) or b""
+            for i in range(len(places))
+        ]
+
+
+@dataclass(frozen=True)
+class InMemory(Generic[S]):
+    """What is kept of a stream's test rows, by place."""
+
+    sources: dict[int, S]
+
+    def __call__(self, places: list[int]) -> list[S]:
+        return [self.sources[place] for place in places]

@@ -12,8 +12,9 @@ import numpy as np
 from modalities.audio.checks import examined
 from modalities.audio.config import DataConfig
 from modalities.audio.folder import ENDINGS, folder_table
-from modalities.audio.reader import Cells, Collection, Reader, collect
+from modalities.audio.reader import Collection, Reader, collect
 from modalities.audio.rows import AudioSet, Row, Rows, fingerprint
+from modalities.cell_files import Cells
 from modalities.cells import refuse_if_bad, sorted_classes
 from modalities.splits import count_of, joined, split
 from modalities.tables import Table, column_names, open_table
@@ -184,7 +185,7 @@ def _columns(table: Table, asked: str, option: str) -> list[str]:
 def _collect(config: DataConfig, split_name: str) -> tuple[Table, Collection]:
     table, reader = _open(config, split_name)
     cells = table.select(list(dict.fromkeys(table.require_any(reader.audio_columns, "audio_column"))))
-    return table, collect(table, reader, Cells(cells, reader.audio_columns))
+    return table, collect(table, reader, Cells(cells, reader.audio_columns, "audio"))
 
 
 def _refuse(found: Collection, config: DataConfig, split_name: str) -> None:

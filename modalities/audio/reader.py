@@ -12,7 +12,7 @@ import numpy as np
 
 from modalities.audio.decode import header
 from modalities.audio.rows import Row, Rows, Source, Stored
-from modalities.cell_files import first_source
+from modalities.cell_files import InMemory, first_source
 from modalities.cells import class_of, identity
 from modalities.media import CorruptMedia
 from modalities.tables import Table, lookup, texts_of
@@ -138,31 +138,6 @@ class Collection:
         for i, cause in bad.items():
             rest.drop(self.places[i], cause)
         return rest
-
-
-@dataclass(frozen=True)
-class Cells:
-    """Fetches the recordings of a table that is not streamed."""
-
-    table: Table
-    columns: list[str]
-
-    def __call__(self, places: list[int]) -> list[Source]:
-        rows = self.table.rows[places]
-        return [
-            first_source({name: rows[name][i] for name in rows}, self.columns, self.table.folder, "audio") or b""
-            for i in range(len(places))
-        ]
-
-
-@dataclass(frozen=True)
-class InMemory:
-    """Recordings of a stream's test rows, by place."""
-
-    sources: dict[int, Source]
-
-    def __call__(self, places: list[int]) -> list[Source]:
-        return [self.sources[place] for place in places]
 
 
 def collect(

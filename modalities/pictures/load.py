@@ -8,10 +8,11 @@ from typing import Any
 import datasets
 import numpy as np
 
+from modalities.cell_files import Cells
 from modalities.cells import refuse_if_bad
 from modalities.pictures.checks import bad_images
 from modalities.pictures.config import TableConfig
-from modalities.pictures.reader import Cells, Collection, Reader, class_names, collect
+from modalities.pictures.reader import Collection, Reader, class_names, collect
 from modalities.pictures.rows import ImageSet, Row, fingerprint
 from modalities.splits import split
 from modalities.tables import Table, column_names, open_table
@@ -142,7 +143,7 @@ def _open(config: TableConfig, split_name: str, caption_column: str) -> tuple[Ta
 def _collect(config: TableConfig, split_name: str, caption_column: str) -> tuple[Table, Collection]:
     table, reader = _open(config, split_name, caption_column)
     cells = table.select(list(dict.fromkeys(table.require_any(reader.image_columns, "image_column"))))
-    return table, collect(table, reader, images=Cells(cells, reader.image_columns))
+    return table, collect(table, reader, images=Cells(cells, reader.image_columns, "image"))
 
 
 def _checked(held: Collection, config: TableConfig) -> Collection:

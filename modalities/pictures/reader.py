@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from modalities.cell_files import first_source
+from modalities.cell_files import InMemory, first_source
 from modalities.cells import class_of, identity, sorted_classes
 from modalities.pictures.rows import Images, Rows, Source
 from modalities.tables import Table, lookup, texts_of
@@ -97,31 +97,6 @@ class Collection:
         for i, cause in bad.items():
             rest.drop(self.places[i], cause)
         return rest
-
-
-@dataclass(frozen=True)
-class Cells:
-    """Fetches the pictures of a table that is not streamed."""
-
-    table: Table
-    columns: list[str]
-
-    def __call__(self, places: list[int]) -> list[Source]:
-        rows = self.table.rows[places]
-        return [
-            first_source({name: rows[name][i] for name in rows}, self.columns, self.table.folder, "image") or b""
-            for i in range(len(places))
-        ]
-
-
-@dataclass(frozen=True)
-class InMemory:
-    """Pictures of a stream's test rows, by place."""
-
-    sources: dict[int, Source]
-
-    def __call__(self, places: list[int]) -> list[Source]:
-        return [self.sources[place] for place in places]
 
 
 def collect(table: Table, reader: Reader, images: Images | None = None, limit: int | None = None) -> Collection:
