@@ -76,12 +76,6 @@ def with_deltas(frames: Tensor, count: Tensor) -> Tensor:
     return torch.cat([frames, first, second], dim=2)
 
 
-def without_mean(frames: Tensor, count: Tensor) -> Tensor:
-    """Cepstral mean normalisation (Atal 1974): frames (n, f, d) less the mean of the first `count` (n,), which takes
-    most of a microphone and some of a voice away."""
-    return frames - clip_statistics(frames, count)[:, None, : frames.shape[2]]
-
-
 def clip_statistics(frames: Tensor, count: Tensor) -> Tensor:
     """Mean and deviation of the first `count` (n,) of the frames (n, f, d): (n, 2d), the classic feature of a whole
     recording."""
