@@ -1,6 +1,6 @@
 """What a method is: an encoder, a loss over a batch, and the state that moves with it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,9 @@ class Task(nn.Module):
     lr_scales: Mapping[str, float] = {}
     """Factors on the learning rate of submodules or parameters, by name: of a discriminator, say. Not named, 1."""
 
+    steady: Sequence[str] = ()
+    """Names of submodules or parameters whose learning rate stays at its peak, whatever the schedule."""
+
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """{"loss": scalar} plus scalars to log; with "count" (scalar) where the loss is a mean over that many tokens
         or frames instead of over rows."""
@@ -45,6 +48,16 @@ class Task(nn.Module):
 
     def after_step(self, progress: float) -> None:
         """Called after each update with the share of the run that is done: moving averages, queues, clamps."""
+
+    def resting(self, progress: float) -> Iterable[nn.Parameter]:
+        """Weights that the update at this share of the run leaves alone. They get no gradient at all: under one of
+        zeros they would still decay, and move on by their momentum."""
+        return ()
+
+    def diagnose(self, scalars: Mapping[str, float], progress: float) -> str:
+        """What is wrong with a run that logs these scalars (means over all processes), in one sentence that ends it and
+        says what to try; nothing while it is well. Every process asks with the same numbers."""
+        return ""
 
     def save(self, folder: Path) -> None:
         """Write the encoder so that the stock class's `from_pretrained(folder)` loads it."""

@@ -18,7 +18,8 @@ from modalities.vision.config import DataConfig
 from modalities.vision.counting import Counting, CountingConfig
 from modalities.vision.cpc import CPC, V1, CPCConfig
 from modalities.vision.denoising_autoencoder import DenoisingAutoencoder, DenoisingAutoencoderConfig
-from modalities.vision.exemplar import Exemplar, ExemplarConfig, Indexed
+from modalities.vision.exemplar import Exemplar, ExemplarConfig
+from modalities.vision.indexed import Indexed
 from modalities.vision.inpainting import Inpainting, InpaintingConfig
 from modalities.vision.jigsaw import Jigsaw, JigsawConfig
 from modalities.vision.mae import MAE, MAEConfig

@@ -21,6 +21,7 @@ from trainers.config import TrainConfig
 from trainers.folder import claim, provenance
 from trainers.hub.scrub import scrub
 from trainers.publish import check_repo_id
+from trainers.stop import Collapsed
 from trainers.world import open_world
 
 
@@ -133,13 +134,14 @@ class Run:
 
 
 def launch(main: Callable[[C], None], presets: Mapping[str, C], description: str) -> None:
-    """Run a recipe's `main` with options from the command line; a `ValueError` becomes one sentence and exit code 2.
+    """Run a recipe's `main` with options from the command line; a `ValueError`, or a run that has
+    collapsed, becomes one sentence and exit code 2.
 
     UNSEEN_TRACEBACK=1 shows where it came from.
     """
     try:
         main(read_options(presets, description))
-    except ValueError as error:
+    except (ValueError, Collapsed) as error:
         if os.environ.get("UNSEEN_TRACEBACK"):
             raise
         print(f"error: {scrub(str(error))}", file=sys.stderr, flush=True)

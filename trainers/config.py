@@ -38,6 +38,8 @@ class TrainConfig:
     """Learning rate at the end, as a share of the peak (cosine and linear)."""
     weight_decay: float = 0.1
     """Decoupled weight decay of matrices and kernels; vectors, biases and scalars are never decayed."""
+    final_weight_decay: float | None = None
+    """Weight decay at the end, reached along a cosine (DINO raises it from 0.04 to 0.4); None keeps it as it is."""
     beta2: float = 0.98
     """AdamW's second-moment decay (CLIP uses 0.98)."""
     momentum: float = 0.9
@@ -88,6 +90,8 @@ class TrainConfig:
                 raise ValueError(f"train.{name} is {getattr(self, name)}; it must not be negative.")
         if not 0 <= self.warmup <= 1:
             raise ValueError(f"train.warmup is {self.warmup}; it is a share of all steps, between 0 and 1.")
+        if self.final_weight_decay is not None and self.final_weight_decay < 0:
+            raise ValueError(f"train.final_weight_decay is {self.final_weight_decay}; it must not be negative.")
         if self.steps == 0 and self.epochs <= 0:
             raise ValueError(f"train.epochs is {self.epochs} and train.steps is 0: nothing would be trained.")
 

@@ -21,20 +21,22 @@ from trainers import checkpoint
 from trainers.config import TrainConfig
 from trainers.folder import claim, require_space
 from trainers.loader import Batch, Collate, Order, batches, build_order
-from trainers.optim import build_optimizer, set_rate
+from trainers.optim import build_optimizer, schedule
 from trainers.order import GlobalOrder
 from trainers.record import Record
 from trainers.resume import resume, save
-from trainers.schedule import learning_rate
+from trainers.schedule import learning_rate, weight_decay
 from trainers.shard import clip_gradients, shard
 from trainers.step import GradientStep
-from trainers.stop import StopSignal
+from trainers.stop import Collapsed, StopSignal
 from trainers.world import open_world
 
 
 class Trainable(Protocol):
     """What `fit` needs of a task; `modalities.task.Task` provides it. It must also be an `nn.Module`. Where parts of it
-    learn at other rates than the rest, `lr_scales` says so: see `trainers.optim.parameter_groups`. Where it has
+    learn at other rates than the rest, `lr_scales` and `steady` say so: see `trainers.optim.parameter_groups`. Where it
+    has `resting(progress) -> weights`, an update leaves those alone; where it has `diagnose(scalars, progress) -> str`,
+    a sentence from it, of the scalars that are logged, ends the run. Where it has
     `update(batch, rate) -> scalars`, that is the whole step, and the optimizer's options have no effect. Such a run
     resumes bit for bit on the CPU; on CUDA not where it calls `index_add_`, which adds in no fixed order there."""
 
@@ -77,6 +79,7 @@ def fit(
 
     Raises:
         ValueError: for options that cannot work, before any step; FloatingPointError: when the loss stays non-finite.
+        Collapsed: when the task's `diagnose` says so.
         Stopped: after SIGTERM or SIGINT, with a checkpoint of the last whole step written.
     """
     accelerator = open_world(cfg)
@@ -111,13 +114,15 @@ def fit(
             # Dropout of a step depends on nothing before it; ranks differ so that their dropout does.
             set_seed(_step_seed(cfg.seed, step, accelerator.process_index))
             rate = learning_rate(cfg, step, total)
-            set_rate(prepared, rate)
+            schedule(prepared, rate, cfg.lr, weight_decay(cfg, step, total))
             batch = send_to_device(batch, accelerator.device, non_blocking=True)
             if take_step is None:
                 scalars, norm = inner.update(batch, rate), torch.zeros(())
             else:
                 prepared.zero_grad(set_to_none=True)
                 scalars = take_step(batch)
+                for weight in inner.resting(step / total) if hasattr(inner, "resting") else ():
+                    weight.grad = None
                 accelerator.unscale_gradients(prepared)
                 norm = clip_gradients(model.parameters(), cfg.clip_norm or math.inf)
             bad, stopping = _agree(accelerator, not _finite(scalars["loss"], norm), stop.asked)
@@ -137,7 +142,9 @@ def fit(
                 inner.after_step(done / total)
             record.advance()
             if done % cfg.log_every == 0 or done == total:
-                record.write(done, _means(accelerator, scalars) | {"lr": rate, "gradient_norm": float(norm)})
+                means = _means(accelerator, scalars)
+                record.write(done, means | {"lr": rate, "gradient_norm": float(norm)})
+                _require_health(inner, means, done, total)
             if evaluate and cfg.evaluate_every and done % cfg.evaluate_every == 0:
                 model.eval()
                 record.write(done, {f"eval/{name}": value for name, value in evaluate(inner, done).items()})
@@ -193,6 +200,12 @@ def _agree(accelerator: Accelerator, bad: bool, asked: int) -> tuple[bool, bool]
     flags = torch.tensor([float(bad), float(asked > 0)], device=accelerator.device)
     flags = accelerator.reduce(flags, "sum")
     return bool(flags[0]), bool(flags[1])
+
+
+def _require_health(task: Any, scalars: dict[str, float], step: int, total: int) -> None:
+    found = task.diagnose(scalars, step / total) if hasattr(task, "diagnose") else ""
+    if found:
+        raise Collapsed(f"Step {step} of {total}: {found} Checkpoints of earlier steps are intact.")
 
 
 def _skip(

@@ -14,20 +14,32 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
     """Trainable parameters in groups: matrices and kernels are decayed, everything with at most one dimension (biases,
     norms, logit scales) is not. Shared parameters appear once. Parameters that are sharded over processes and ones that
     are not go apart, for the fused kernels take either kind. Each group has the "lr_scale" of its parameters: what
-    `module.lr_scales` ({name of a submodule or parameter: factor on the learning rate}) gives them, or 1."""
+    `module.lr_scales` ({name of a submodule or parameter: factor on the learning rate}) gives them, or 1; and "steady",
+    whether they are among `module.steady` (names as before), whose learning rate follows no schedule."""
     trainable = {name: p for name, p in module.named_parameters() if p.requires_grad}
     if not trainable:
         raise ValueError(f"{type(module).__name__} has no trainable parameter: every one has requires_grad=False.")
     scales: dict[str, float] = getattr(module, "lr_scales", {})
     for part in scales:
         assert any(_is_in(name, part) for name in trainable), f"lr_scales names {part!r}, where nothing is trained"
-    groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
+    steady: tuple[str, ...] = getattr(module, "steady", ())
+    for part in steady:
+        assert any(_is_in(name, part) for name in trainable), f"steady names {part!r}, where nothing is trained"
+    groups: dict[tuple[float, bool, bool, bool], list[nn.Parameter]] = {}
     for name, parameter in trainable.items():
         own = [scale for part, scale in scales.items() if _is_in(name, part)] or [1.0]
         assert len(own) == 1, f"lr_scales gives {name} {len(own)} factors"
-        groups.setdefault((own[0], parameter.ndim <= 1, isinstance(parameter, DTensor)), []).append(parameter)
+        is_steady = any(_is_in(name, part) for part in steady)
+        key = (own[0], parameter.ndim <= 1, isinstance(parameter, DTensor), is_steady)
+        groups.setdefault(key, []).append(parameter)
     return [
-        {"params": groups[key], "weight_decay": 0.0 if key[1] else weight_decay, "lr_scale": key[0]}
+        {
+            "params": groups[key],
+            "weight_decay": 0.0 if key[1] else weight_decay,
+            "lr_scale": key[0],
+            "steady": key[3],
+            "decayed": not key[1],
+        }
         for key in sorted(groups, key=lambda key: (-key[0], *key[1:]))
     ]
 
@@ -44,14 +56,16 @@ def build_optimizer(module: nn.Module, cfg: TrainConfig) -> torch.optim.Optimize
         optimizer = LARS(groups, lr=cfg.lr, momentum=cfg.momentum)
     else:
         optimizer = torch.optim.AdamW(groups, lr=cfg.lr, betas=(cfg.momentum, cfg.beta2), eps=1e-6, fused=True)
-    set_rate(optimizer, cfg.lr)
+    schedule(optimizer, cfg.lr, cfg.lr, cfg.weight_decay)
     return optimizer
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give every group the learning rate `rate`, times its own factor."""
+def schedule(optimizer: torch.optim.Optimizer, rate: float, peak: float, decay: float) -> None:
+    """Give every group the learning rate `rate`, or `peak` where it is steady, times its own factor; and those that are
+    decayed the weight decay `decay`."""
     for group in optimizer.param_groups:
-        group["lr"] = rate * group["lr_scale"]
+        group["lr"] = (peak if group["steady"] else rate) * group["lr_scale"]
+        group["weight_decay"] = decay if group["decayed"] else 0.0
 
 
 class LARS(torch.optim.Optimizer):

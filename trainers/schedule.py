@@ -1,4 +1,4 @@
-"""Learning rates as pure functions of the step, so that they resume without any state."""
+"""Learning rate and weight decay as pure functions of the step, so that they resume without any state."""
 
 import math
 
@@ -24,3 +24,13 @@ def learning_rate(cfg: TrainConfig, step: int, total: int) -> float:
         case "cosine":
             height = (1.0 + math.cos(math.pi * done)) / 2
     return cfg.lr * (cfg.final_lr + (1.0 - cfg.final_lr) * height)
+
+
+def weight_decay(cfg: TrainConfig, step: int, total: int) -> float:
+    """Weight decay of update `step` (counted from 0) out of `total`: from weight_decay to final_weight_decay along half
+    a cosine, as in DINO (2104.14294); what would be reached is that of update `total`."""
+    assert 0 <= step < total
+    if cfg.final_weight_decay is None:
+        return cfg.weight_decay
+    risen = (1.0 - math.cos(math.pi * step / total)) / 2  # 0 at first
+    return cfg.weight_decay + (cfg.final_weight_decay - cfg.weight_decay) * risen

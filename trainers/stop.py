@@ -1,8 +1,12 @@
-"""Ending a run between two steps when it is asked to."""
+"""Ending a run between two steps: because it is asked to, or because it learns nothing any more."""
 
 import signal
 from types import FrameType
 from typing import Any
+
+
+class Collapsed(RuntimeError):
+    """By its own scalars the run has come to nothing; the sentence says by which, and what to do."""
 
 
 class StopSignal:

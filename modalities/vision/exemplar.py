@@ -1,19 +1,13 @@
 """Exemplar CNN: Dosovitskiy et al. 2014, arXiv 1406.6909."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from modalities.pictures.rows import Row
 from modalities.task import Batch
 from modalities.vision.answers import judge
 from modalities.vision.backbones import ModelConfig, build_encoder, pooled, width_of
-from modalities.vision.collate import ImageCollate
 from modalities.vision.task import Panels, VisionTask
 from modalities.vision.views.pipeline import ViewConfig
 
@@ -34,8 +28,9 @@ class Exemplar(VisionTask):
     """Tell which training picture a view was made from.
 
     Besides images and seeds, batches hold index (n,), the place of each picture among the training pictures (see
-    `Indexed`). The last layer has one row for every picture, so this is a method for thousands of them, not millions.
-    Pictures that were not trained on have no class: a held-out loss is that of new views of training pictures.
+    `modalities.vision.indexed`). The last layer has one row for every picture, so this is a method for thousands of
+    them, not millions. Pictures that were not trained on have no class: a held-out loss is that of new views of
+    training pictures.
     """
 
     def __init__(self, model: ModelConfig, views: ViewConfig, cfg: ExemplarConfig) -> None:
@@ -59,19 +54,3 @@ class Exemplar(VisionTask):
         """Three views of every picture: one class. Its neighbours are other classes, however alike they are."""
         images = batch["images"].to(self.dtype) / 255
         return {"picture": images, **{f"view {k + 1}": self.view(batch, stream=k) for k in range(3)}}
-
-
-class Indexed:
-    """Adds index (n,) to the batches of another collator: the place of each picture's row among the training rows.
-
-    Where a picture cannot be read and another takes its place, that one brings its own index.
-    """
-
-    def __init__(self, collate: ImageCollate, ids: Sequence[Any]) -> None:
-        self.collate = collate
-        self.places: Mapping[Any, int] = {row_id: place for place, row_id in enumerate(ids)}
-
-    def __call__(self, rows: Sequence[Row], seeds: npt.NDArray[np.uint64]) -> Batch:
-        """The other collator's batch and index."""
-        batch, shown = self.collate.with_rows(rows, seeds)
-        return {**batch, "index": torch.tensor([self.places[row["id"]] for row in shown])}

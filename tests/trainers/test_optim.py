@@ -8,7 +8,7 @@ from torch import nn
 
 from tests.trainers.toys import Single
 from trainers.config import TrainConfig
-from trainers.optim import LARS, build_optimizer, parameter_groups, set_rate
+from trainers.optim import LARS, build_optimizer, parameter_groups, schedule
 from trainers.schedule import learning_rate
 
 Matrix = list[list[float]]
@@ -80,7 +80,7 @@ def test_parts_learn_at_their_own_rates() -> None:
                 for group in optimizer.param_groups
                 for p in group["params"]
             }
-            set_rate(optimizer, 0.125)
+            schedule(optimizer, 0.125, 0.5, 0.2)
             assert found.pop("decoder.weight") == (0.1, 0.2) and found.pop("decoder.bias") == (0.1, 0.0)
             assert found.pop("idle") == (3.0, 0.2) and found.pop("encoder.weight") == (1.0, 0.2)
             assert set(found.values()) == {(1.0, 0.0)} and len(found) == 3

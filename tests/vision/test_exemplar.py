@@ -7,7 +7,8 @@ import torch
 from modalities.pictures.rows import Row
 from modalities.vision.backbones import ModelConfig
 from modalities.vision.collate import ImageCollate
-from modalities.vision.exemplar import Exemplar, ExemplarConfig, Indexed
+from modalities.vision.exemplar import Exemplar, ExemplarConfig
+from modalities.vision.indexed import Indexed
 from modalities.vision.views.pipeline import ViewConfig
 from tests.vision.shortcut import noise
 
