@@ -207,22 +207,38 @@ def siglip(
 
 
 @full_precision
-def sup_con(z: Tensor, labels: Tensor, temperature: float | Tensor) -> Tensor:
+def sup_con(
+    z: Tensor,
+    labels: Tensor,
+    temperature: float | Tensor,
+    *,
+    all_z: Tensor | None = None,
+    all_labels: Tensor | None = None,
+    offset: int | None = None,
+) -> Tensor:
     """SupCon (Khosla 2020, arXiv 2004.11362), the form L_out: every embedding of the same class is a positive.
 
     Args:
         z: (n, d), all views below one another.
         labels: (n,) long, repeated for each view.
         temperature: divides the cosines.
+        all_z, all_labels: (m, d), (m,), gathered; the local ones if left out. Exact where every embedding has a
+            positive, such as its other view: else the mean is over a number of anchors that differs between ranks, and
+            `z` and `labels` must be gathered instead.
+        offset: see the module.
 
     Returns:
         The mean over anchors that have a positive, in nats; the others are left out, and 0 stands for a batch without
-        any. As their number differs between ranks, gather `z` and `labels` first.
+        any.
     """
-    z = F.normalize(z, dim=-1)
-    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    positive = (labels[:, None] == labels) & ~itself  # (n, n)
+    all_z = z if all_z is None else all_z
+    own = own_columns(len(z), len(all_z), offset, z.device)
+    all_labels = gathered_ids(labels, all_labels, len(all_z))
+    assert all_labels is not None
+    itself = own[:, None] == torch.arange(len(all_z), device=z.device)  # (n, m)
+    positive = (labels[:, None] == all_labels) & ~itself  # (n, m)
     count = positive.sum(dim=1)
-    log_p = F.log_softmax((z @ z.T / temperature).masked_fill(itself, float("-inf")), dim=1)
+    cosines = F.normalize(z, dim=-1) @ F.normalize(all_z, dim=-1).T  # (n, m)
+    log_p = F.log_softmax((cosines / temperature).masked_fill(itself, float("-inf")), dim=1)
     per_anchor = -log_p.masked_fill(~positive, 0.0).sum(dim=1) / count.clamp(min=1)  # (n,)
     return per_anchor.sum() / (count > 0).sum().clamp(min=1)

@@ -140,6 +140,15 @@ def test_local_queries_are_a_slice_of_the_whole(offset: int) -> None:
     assert close(local, (one + other) / 2)
 
 
+def test_local_anchors_of_sup_con_are_slices_of_the_whole() -> None:
+    z, labels = torch.cat([X, Y]), LABELS.repeat(2)  # each has a positive
+    everyone = {"all_z": z, "all_labels": labels}
+    parts = [contrastive.sup_con(z[i : i + 3], labels[i : i + 3], T, **everyone, offset=i) for i in (0, 3, 6, 9)]
+    assert close(sum(parts) / 4, contrastive.sup_con(z, labels, T))
+    wrong = [contrastive.sup_con(z[i : i + 3], labels[i : i + 3], T, **everyone, offset=0) for i in (0, 3, 6, 9)]
+    assert not close(sum(wrong) / 4, contrastive.sup_con(z, labels, T))
+
+
 def twin_nt_xent_counting_itself(z1: Tensor, z2: Tensor, t: float) -> Tensor:
     z = F.normalize(torch.cat([z1, z2]), dim=1)
     return F.cross_entropy(z @ z.T / t, (torch.arange(2 * N) + N) % (2 * N))

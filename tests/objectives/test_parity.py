@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from objectives import contrastive, metric_learning, mutual_information, predictive, tiled
+from objectives import contrastive, hard_negatives, metric_learning, mutual_information, predictive, tiled
 from objectives.gather import gather, rank, world_size
 from tests.world import run_in_world
 
@@ -93,6 +93,23 @@ def nt_xent_whole(m: Model, b: Batch, module: Any = contrastive) -> Tensor:
     return module.nt_xent(gather(x), gather(y), m.temperature())
 
 
+def hard_nt_xent_local(m: Model, b: Batch) -> Tensor:
+    x, y = m.views(b)
+    everyone = {"all_z1": gather(x), "all_z2": gather(y), "offset": start(x)}
+    return hard_negatives.hard_nt_xent(x, y, m.temperature(), 1.0, 0.1, **everyone)
+
+
+def hard_nt_xent_whole(m: Model, b: Batch) -> Tensor:
+    x, y = m.views(b)
+    return hard_negatives.hard_nt_xent(gather(x), gather(y), m.temperature(), 1.0, 0.1)
+
+
+def sup_con_local(m: Model, b: Batch) -> Tensor:
+    z, labels = torch.stack(m.views(b), 1).flatten(0, 1), b["labels"].repeat_interleave(2)
+    everyone = {"all_z": gather(z), "all_labels": gather(labels), "offset": start(z)}
+    return contrastive.sup_con(z, labels, m.temperature(), **everyone)
+
+
 def siglip_whole(m: Model, b: Batch) -> Tensor:
     x, y = m.views(b)
     return contrastive.siglip(gather(x), gather(y), m.scale, m.bias, gather(b["ids"]))
@@ -152,6 +169,9 @@ LOSSES: dict[str, Loss] = {
     "siglip, all gathered": siglip_whole,
     "siglip, local queries": siglip_local,
     "sup_con": lambda m, b: contrastive.sup_con(gather(m.one(b["x"])), gather(b["labels"]), m.temperature()),
+    "sup_con, local queries": sup_con_local,
+    "hard_nt_xent, all gathered": hard_nt_xent_whole,
+    "hard_nt_xent, local queries": hard_nt_xent_local,
     "margin_contrastive": lambda m, b: metric_learning.margin_contrastive(*m.views(b), b["labels"] == 1, 3.0),
     "triplet": lambda m, b: metric_learning.triplet(*m.views(b), m.two(b["z"]), 3.0),
     "n_pair": n_pair,
