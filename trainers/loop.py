@@ -18,6 +18,7 @@ from accelerate.utils import send_to_device, set_seed
 from torch import Tensor, nn
 
 from trainers import checkpoint
+from trainers.compiled import as_written, compile_parts, leave_parts
 from trainers.config import TrainConfig
 from trainers.folder import claim, require_space
 from trainers.loader import Batch, Collate, Order, batches, build_order
@@ -100,6 +101,8 @@ def fit(
     prepared = accelerator.prepare(build_optimizer(task, cfg))
     inner = accelerator.unwrap_model(model)
     take_step = None if own_step else GradientStep(accelerator, model, inner, cfg.micro_batch)
+    if cfg.compile:
+        compile_parts(inner)
     # As it comes back from a checkpoint's JSON: paths as text, tuples as lists.
     run = json.loads(json.dumps({"train": cfg.identity(), **(identity or {})}, default=str))
     start, bad_in_row = resume(accelerator, cfg, run, inner, prepared.optimizer, order)
@@ -147,7 +150,9 @@ def fit(
                 _require_health(inner, means, done, total)
             if evaluate and cfg.evaluate_every and done % cfg.evaluate_every == 0:
                 model.eval()
-                record.write(done, {f"eval/{name}": value for name, value in evaluate(inner, done).items()})
+                with as_written(cfg.compile):
+                    found = evaluate(inner, done)
+                record.write(done, {f"eval/{name}": value for name, value in found.items()})
                 model.train()
             if done == total or stopping or (cfg.save_every and done % cfg.save_every == 0):
                 save(accelerator, cfg, run, inner, prepared.optimizer, order, done, bad_in_row)
@@ -156,6 +161,8 @@ def fit(
                 record.close()
                 raise Stopped(128 + signal.SIGTERM)
     record.close()
+    if cfg.compile:
+        leave_parts(inner)
     if cfg.shard:  # the last checkpoint has the weights whole
         checkpoint.load(checkpoint.checkpoints(cfg.out / "checkpoints")[0], whole, None)
         inner = whole.to(accelerator.device)
@@ -172,7 +179,7 @@ def _total_steps(cfg: TrainConfig, order: Order) -> int:
 
 def _refuse_what_own_steps_ignore(task: nn.Module, cfg: TrainConfig) -> None:
     """A task with its own step has no micro-batches, and its weights stay whole and in fp32."""
-    for name, wrong in (("micro_batch", cfg.micro_batch), ("shard", cfg.shard)):
+    for name, wrong in (("micro_batch", cfg.micro_batch), ("shard", cfg.shard), ("compile", cfg.compile)):
         if wrong:
             raise ValueError(f"train.{name} cannot be used: {type(task).__name__} makes its own steps; leave it out.")
 

@@ -166,6 +166,48 @@ class Paced(nn.Module):
         self.places[self.updates] = self.now()
 
 
+class Hooked(nn.Module):
+    """Three weights of 1 with a constant gradient of 1: one is paced by the schedule, one is steady, and one rests in
+    the part `rest` of the run. From `ill_from` on it calls itself ill. `places` keeps where the weights were."""
+
+    coupled = False
+    steady = ("held",)
+
+    def __init__(self, updates: int, rest: tuple[float, float] = (0.2, 0.6), ill_from: float = 2.0) -> None:
+        super().__init__()
+        self.paced, self.held, self.rested = (nn.Linear(1, 1, bias=False) for _ in range(3))
+        for weight in self.parameters():
+            nn.init.ones_(weight)
+        self.rest, self.ill_from = rest, ill_from
+        self.register_buffer("places", torch.ones(updates + 1, 3))
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self.double()
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        weights = torch.cat([weight.flatten() for weight in self.parameters()])
+        return {"loss": weights.sum() + 0 * batch["x"].sum(), "rank": batch["x"].new_tensor(float(rank()))}
+
+    def resting(self, progress: float) -> Iterator[nn.Parameter]:
+        return iter(list(self.rested.parameters()) if self.rest[0] <= progress < self.rest[1] else [])
+
+    def diagnose(self, scalars: dict[str, float], progress: float) -> str:
+        return f"all is one on rank {scalars['rank']}; lower train.lr." if progress >= self.ill_from else ""
+
+    def after_step(self, progress: float) -> None:
+        self.updates += 1
+        self.places[self.updates] = torch.cat([weight.detach().flatten() for weight in self.parameters()])
+
+
+class Zeroed(Hooked):
+    """Hooked's broken twin: where a weight is to rest, it gets a gradient of zero instead of none."""
+
+    def resting(self, progress: float) -> Iterator[nn.Parameter]:
+        for weight in super().resting(progress):
+            assert weight.grad is not None
+            weight.grad.zero_()
+        return iter([])
+
+
 class SelfMade(nn.Module):
     """A task with its own step: one table, of which a step moves the rows of its batch towards their views. Its weights
     and its buffer begin as the number of the process, as those of a task do that is built without a common seed."""
