@@ -1,17 +1,18 @@
 """Split-brain autoencoder: Zhang et al. 2017, arXiv 1611.09842."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import ResNetModel
 
 from modalities.task import Batch
-from modalities.vision.backbones import ModelConfig, build_encoder, normalise
+from modalities.vision.backbones import ModelConfig, normalise
 from modalities.vision.block_diagonal import side_by_side
 from modalities.vision.colour_bins import ColourBins
 from modalities.vision.colour_mixing import CHROMA, GREY, LUMA, mix
+from modalities.vision.halves import build_halves, require_halvable
 from modalities.vision.hypercolumn import Hypercolumn
 from modalities.vision.lab import lab_to_rgb, paint, rgb_to_lab
 from modalities.vision.task import Panels, VisionTask
@@ -52,22 +53,14 @@ class SplitBrain(VisionTask):
 
     def __init__(self, model: ModelConfig, views: ViewConfig, cfg: SplitBrainConfig) -> None:
         super().__init__(views)
-        if model.kind != "resnet" or model.start_from:
-            raise ValueError(
-                f"split-brain halves a new ResNet; a ViT or a checkpoint cannot be halved (model.kind {model.kind!r}, "
-                f"model.start_from {model.start_from!r}), so choose model.kind resnet and leave model.start_from out."
-            )
-        if model.width % 2:
-            raise ValueError(f"model.width {model.width} is odd, and split-brain halves it; choose an even one.")
+        require_halvable(model, "split-brain")
         if views.side % cfg.cell:
             raise ValueError(f"views.side {views.side} is not a multiple of task.cell {cfg.cell}.")
         self.cfg = cfg
-        half = replace(model, width=model.width // 2)
-        halves = {"grey": build_encoder(half, channels=1), "colour": build_encoder(half, channels=2)}
-        self.encoder = nn.ModuleDict(halves)
+        self.encoder = build_halves(model)
         self.bins = ColourBins()
-        self.colour_head = Hypercolumn(halves["grey"], cfg.width, len(self.bins))
-        self.grey_head = Hypercolumn(halves["colour"], cfg.width, cfg.levels)
+        self.colour_head = Hypercolumn(self.encoder["grey"], cfg.width, len(self.bins))
+        self.grey_head = Hypercolumn(self.encoder["colour"], cfg.width, cfg.levels)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """{"loss", "colour_loss", "grey_loss", "colour_accuracy", "grey_accuracy"}; the loss is the sum of the two."""

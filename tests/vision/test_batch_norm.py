@@ -125,7 +125,7 @@ def test_every_batch_norm_of_a_model_becomes_global_and_its_weights_stay() -> No
     assert with_global_statistics(model) is model
     assert [type(m).__name__ for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)] == [
         "GlobalBatchNorm2d",
-        "BatchNorm1d",
+        "GlobalBatchNorm1d",
         "GlobalBatchNorm2d",
     ]
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -11,18 +11,25 @@ from torch import Tensor
 from objectives.diagnostics import alignment, effective_rank, embedding_std, uniformity
 
 _FLAT = 0.05  # of the deviation of embeddings that are spread evenly
+_UNDECIDED, _ONE_ANSWER = 0.999, 0.05  # shares of the largest entropy that answers can have
+_LINE = 1.5  # dimensions in use
+_TWO_PLACES = -1.0  # about the uniformity of directions u and -u in equal shares: log(1/2), less for few pairs
+_FEW = 8  # rows, of which any embeddings have a small rank
+_ALONE = 1.05  # clusters in use: one has about 99 % of the pictures
+_ALL = 0.9  # of the pictures in one cluster, where empty clusters are given single ones
 
 
 @torch.no_grad()
 def health(z1: Tensor, z2: Tensor) -> dict[str, Tensor]:
-    """Scalars to log of embeddings (n, d) of two views of the same n > 1 pictures (of this process).
+    """Scalars to log of embeddings (n, d) of two views of the same n > 1 pictures (of this process); the effective rank
+    from 8 pictures on.
 
     embedding_std is in units of 1 / sqrt(d): 1 where embeddings are spread evenly over the sphere, 0 when all are one.
     The others: see `objectives.diagnostics`.
     """
-    return {
+    rank = {"effective_rank": effective_rank(z1)} if len(z1) >= _FEW else {}
+    return rank | {
         "embedding_std": embedding_std(z1) * z1.shape[1] ** 0.5,
-        "effective_rank": effective_rank(z1),
         "alignment": alignment(z1, z2),
         "uniformity": uniformity(z1),
     }
@@ -30,11 +37,35 @@ def health(z1: Tensor, z2: Tensor) -> dict[str, Tensor]:
 
 def verdict(scalars: Mapping[str, float]) -> str:
     """What these scalars say is wrong, in one sentence with a remedy; nothing where all is well."""
+    undecided, varied = scalars.get("teacher_entropy", 0.5), scalars.get("answer_entropy", 1.0)
+    if undecided > _UNDECIDED:
+        return (
+            f"the teacher finds all answers equally likely for every picture (entropy {undecided:.4f} of the most that "
+            "there can be), so there is nothing to learn from it; lower task.teacher_temperature or train.lr."
+        )
+    if varied < _ONE_ANSWER:
+        return (
+            f"the teacher gives all pictures the same answer (the entropy of its mean answer is {varied:.3f} of the "
+            "most that there can be), so there is nothing to learn from it; lower task.centre_momentum, or raise "
+            "task.teacher_temperature."
+        )
     spread = scalars.get("embedding_std", 1.0)
     if spread < _FLAT:
         return (
             f"all pictures get nearly the same embedding (their deviation is {spread:.3f} of that of evenly spread "
             "ones), so the run has collapsed and teaches nothing; lower train.lr, take a longer train.warmup or a "
             "larger train.batch_size, or give views that differ more."
+        )
+    rank = scalars.get("effective_rank", 2.0)
+    if rank < _LINE and scalars.get("uniformity", -1.0) > _TWO_PLACES:
+        return (
+            f"embeddings of pictures differ along one line alone (their effective rank is {rank:.2f}), so the run has "
+            "collapsed and teaches little; lower train.lr, take a longer train.warmup or a larger train.batch_size."
+        )
+    used = scalars.get("clusters_used", 2.0)
+    if used < _ALONE or scalars.get("largest_cluster", 0.0) > _ALL:
+        return (
+            f"nearly all pictures are nearest to one of the clusters ({used:.2f} are in use), so there is nothing left "
+            "to tell apart; lower train.lr, take a longer train.warmup or a larger train.batch_size."
         )
     return ""

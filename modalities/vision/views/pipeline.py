@@ -130,6 +130,11 @@ def view_boxes(seeds: Tensor, height: Tensor, width: Tensor, cfg: ViewConfig, st
     return random_boxes(u, height, width, cfg.min_area, cfg.max_area)
 
 
+def view_flips(seeds: Tensor, cfg: ViewConfig, stream: int = 0) -> Tensor:
+    """Which views `make_views` mirrors, bool (n,). seeds int64 (n,)."""
+    return uniform_on_device(seeds, CROP_DRAWS + 1, stream)[:, -1] < cfg.flip
+
+
 def _cropped(images: Tensor, boxes: Tensor, flip: Tensor, blur: Tensor, cfg: ViewConfig) -> Tensor:
     """Cut out, mirrored, resized, blurred: uint8 (n, 3, h, w) -> fp32 (n, 3, side, side) in [0, 1]."""
     (h, w), side = images.shape[2:], cfg.side

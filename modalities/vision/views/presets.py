@@ -20,6 +20,13 @@ def simclr(side: int, strength: float = 1.0) -> ViewConfig:
     )
 
 
+def moco(side: int) -> ViewConfig:
+    """MoCo v1 (1911.05722): strong colours and no blur. v2 takes `simclr` at half strength."""
+    return ViewConfig(
+        side=side, min_area=0.2, jitter=1.0, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4, grey=0.2
+    )
+
+
 def byol(side: int) -> tuple[ViewConfig, ViewConfig]:
     """BYOL (2006.07733): the first view is always blurred, the second seldom, but sometimes solarised."""
     first = replace(simclr(side, 0.5), saturation=0.2, blur=1.0)
