@@ -71,3 +71,67 @@ def heat_map(
     for spine in axes.spines.values():
         spine.set_visible(False)
     finish(drawing, path, title, credit)
+
+
+def shift_curves(
+    shares: Mapping[str, Mapping[str, Sequence[float]]], path: str | Path, title: str = "", credit: str = ""
+) -> None:
+    """Draw accuracy by the level of a shift, one panel per kind and one line per row: {row: {kind: shares at level 0,
+    which is clean, 1, 2, ...}}.
+
+    Raises ValueError without any kind.
+    """
+    kinds = list(dict.fromkeys(kind for row in shares.values() for kind in row))
+    if not kinds:
+        raise ValueError("shift_curves: there is no shift to draw; measure one at least.")
+    drawing = figure(8, 0.6 + 2.2 * -(-len(kinds) // 3))
+    panels = drawing.subplots(-(-len(kinds) // 3), 3, sharey=True, squeeze=False).ravel()
+    for axes, kind in zip(panels, kinds, strict=False):
+        for number, (name, row) in enumerate(shares.items()):
+            values = [share * 100 for share in row[kind]]
+            axes.plot(values, color=COLOURS[number % len(COLOURS)], marker="o", markersize=3, label=name)
+        axes.set_title(kind, fontsize=9, parse_math=False)
+        axes.set_xticks(range(max(len(row[kind]) for row in shares.values())))
+        tidy(axes)
+    for axes in panels[len(kinds) :]:
+        axes.set_visible(False)
+    drawing.supylabel("accuracy, %", fontsize=9)
+    panels[0].legend(frameon=False, fontsize=8)
+    finish(drawing, path, title, credit)
+
+
+def method_dots(
+    scores: Mapping[str, Mapping[str, float | Sequence[float]]],
+    bands: Mapping[str, Mapping[str, Sequence[float]]],
+    levels: Mapping[str, Mapping[str, float]],
+    path: str | Path,
+    title: str = "",
+    credit: str = "",
+) -> None:
+    """Draw one row per method and one panel per number, every run a dot: {panel: {method: share, or one per run}}.
+
+    bands: {panel: {method: shares}}, drawn from the lowest to the highest behind the method's dots: what it started
+    from. levels: {panel: {name: share}}, upright lines for what has no row. Raises ValueError without any dot.
+    """
+    names = list(dict.fromkeys(name for panel in scores.values() for name in panel))
+    if not names:
+        raise ValueError("method_dots: there is no method to draw; measure one at least.")
+    drawing = figure(3.0 + 3.2 * len(scores), 1.2 + 0.26 * len(names))
+    panels = drawing.subplots(1, len(scores), sharey=True, squeeze=False)[0]
+    for axes, (panel, dots) in zip(panels, scores.items(), strict=True):
+        for place, name in enumerate(names):
+            band = [share * 100 for share in bands.get(panel, {}).get(name, [])]
+            if band:
+                label = "at random" if place == 0 else None
+                axes.barh(place, max(band) - min(band), 0.7, min(band), color="#dddddd", label=label)
+            values = np.atleast_1d(np.asarray(dots.get(name, []), dtype=np.float64)) * 100
+            axes.plot(values, [place] * len(values), "o", color=COLOURS[0], markersize=5)
+        for number, (name, share) in enumerate(levels.get(panel, {}).items()):
+            style = ("--", ":", "-.")[number % 3]
+            axes.axvline(share * 100, color=COLOURS[1 + number % 5], linestyle=style, linewidth=1.2, label=name)
+        axes.set_title(f"{panel}, %", fontsize=10, parse_math=False)
+        tidy(axes)
+    panels[0].set_yticks(range(len(names)), names)
+    panels[0].invert_yaxis()
+    panels[-1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    finish(drawing, path, title, credit)

@@ -18,6 +18,8 @@ class Row:
 
     name: str
     metrics: dict[str, float | list[float]] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)
+    """What stands in a column instead of a number."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,13 @@ def table(rows: Sequence[Row], columns: Sequence[str | Column], markdown: bool =
         if isinstance(value := row.metrics.get(column.key), list) and len(value) > 1
     }
     cells = [
-        [row.name, *(_cell(row.metrics.get(column.key), column.percent, len(seeds) > 1) for column in shown)]
+        [
+            row.name,
+            *(
+                row.words.get(column.key) or _cell(row.metrics.get(column.key), column.percent, len(seeds) > 1)
+                for column in shown
+            ),
+        ]
         for row in rows
     ]
     titles = ["", *(column.title for column in shown)]

@@ -16,10 +16,11 @@ from evaluation.charts import heat_map
 from evaluation.report import Column, Row
 from modalities.vision.backbones import ModelConfig, build_image_processor
 from modalities.vision.config import DataConfig
-from recipes.pretext_measure import ProbeConfig, measure
-from recipes.pretext_tasks import PRESETS, build_collate, build_task, identity, prepare
+from recipes.pretext_tasks import PRESETS, build_collate, build_task, prepare
 from recipes.run import launch
 from recipes.studies import RANDOM, at_random, begin, chosen
+from recipes.vision_config import ProbeConfig, identity
+from recipes.vision_measure import measure
 from trainers.config import TrainConfig
 from trainers.loop import fit
 

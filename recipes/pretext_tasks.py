@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,9 @@ from modalities.vision.sparse_autoencoder import SparseAutoencoder, SparseAutoen
 from modalities.vision.split_brain import SplitBrain, SplitBrainConfig
 from modalities.vision.task import VisionTask
 from modalities.vision.views.pipeline import ViewConfig
-from recipes.pretext_measure import EvalConfig, evenly
+from recipes.vision_build import forget
+from recipes.vision_config import EvalConfig
+from recipes.vision_measure import evenly
 from trainers.config import TrainConfig
 
 _LOOKED_AT = 512  # images
@@ -170,14 +172,6 @@ def with_new_weights(config: Config, data: ImageSet) -> VisionTask:
     return task
 
 
-def forget(encoder: PreTrainedModel) -> None:
-    """Draw its weights anew; those that no training would move, such as fixed positions, stay."""
-    new = type(encoder)(encoder.config)
-    fixed = {name for name, weight in new.named_parameters() if not weight.requires_grad}
-    drawn, kept = new.state_dict(), encoder.state_dict()
-    encoder.load_state_dict({name: value if name in fixed else drawn[name] for name, value in kept.items()})
-
-
 def build_collate(config: Config, data: ImageSet) -> Any:
     """What makes batches of rows: exemplar wants each image's number too."""
     collate = ImageCollate(config.data.side, config.data.max_bad)
@@ -196,13 +190,6 @@ def asked_of(config: Config, data: ImageSet) -> Rows:
 def described(config: Config) -> str:
     """The images of `asked_of` in words."""
     return "training images" if isinstance(config.task, ExemplarConfig) else "held-out images"
-
-
-def identity(config: Config, data: ImageSet) -> dict[str, Any]:
-    """What decides the weights besides the training options."""
-    parts = {"model": config.model, "views": config.views, "task": config.task}
-    named = {name: asdict(part) for name, part in parts.items()}  # type: ignore[call-overload]
-    return {**named, "method": type(config.task).__name__, "data": data.fingerprint, "side": config.data.side}
 
 
 def guessing(config: Config, data: ImageSet) -> float | None:

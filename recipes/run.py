@@ -128,7 +128,9 @@ class Run:
                 "device": device_name(self.accelerator),
             },
         )
-        shown = [column for column in columns if any(column.key in row.metrics for row in rows)]
+        shown = [
+            column for column in columns if any(column.key in row.metrics or column.key in row.words for row in rows)
+        ]
         self.say(f"\n{table(rows, shown)}\n\n{textwrap.fill(note, 100)}\n")
         return table(rows, shown, markdown=True)
 

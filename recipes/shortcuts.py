@@ -25,10 +25,12 @@ from modalities.vision.config import DataConfig
 from modalities.vision.rotation import Rotation
 from modalities.vision.task import VisionTask
 from recipes.held_out import count_asked, held_out
-from recipes.pretext_measure import COLUMNS, Labelled, ProbeConfig, measure
-from recipes.pretext_tasks import PRESETS, Config, asked_of, build_collate, build_task, identity
+from recipes.pretext_card import COLUMNS
+from recipes.pretext_tasks import PRESETS, Config, asked_of, build_collate, build_task
 from recipes.run import Run, launch
 from recipes.studies import RANDOM, at_random, begin, chosen
+from recipes.vision_config import ProbeConfig, identity
+from recipes.vision_measure import Labelled, measure
 from trainers.config import TrainConfig
 from trainers.loop import fit
 

@@ -20,9 +20,9 @@ from modalities.vision.config import DataConfig
 from modalities.vision.sources import load
 from modalities.vision.task import VisionTask
 from modalities.vision.views.pipeline import ViewConfig
-from recipes.pretext_card import illustration
 from recipes.pretext_tasks import PRESETS, Config, asked_of, build_collate, build_task
 from recipes.run import launch
+from recipes.vision_pictures import illustration
 from trainers import checkpoint
 from trainers.config import TrainConfig
 

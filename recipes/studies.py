@@ -11,9 +11,10 @@ from modalities.pictures.rows import ImageSet
 from modalities.vision.backbones import ModelConfig, build_encoder, build_image_processor
 from modalities.vision.config import DataConfig
 from modalities.vision.sources import load
-from recipes.pretext_baselines import before_training
-from recipes.pretext_measure import Labelled, ProbeConfig, labelled, why_unlabelled
 from recipes.run import RecipeConfig, Run
+from recipes.vision_baselines import before_training
+from recipes.vision_config import ProbeConfig
+from recipes.vision_measure import Labelled, labelled, why_unlabelled
 
 RANDOM = "random initialisation"
 

@@ -21,11 +21,8 @@ from modalities.draws import mix
 from modalities.vision.backbones import ModelConfig, build_encoder
 from modalities.vision.config import DataConfig
 from modalities.vision.sources import load
-from recipes import pretext, pretext_measure
+from recipes import pretext, vision_measure
 from recipes.held_out import count_asked, held_out
-from recipes.pretext_card import illustration
-from recipes.pretext_labels import batch_of, learn_labels
-from recipes.pretext_measure import EvalConfig, Labelled, evenly, labelled, measure
 from recipes.pretext_tasks import (
     PRESETS,
     Config,
@@ -38,6 +35,10 @@ from recipes.pretext_tasks import (
     untrained,
 )
 from recipes.run import read_options
+from recipes.vision_config import EvalConfig
+from recipes.vision_labels import batch_of, learn_labels
+from recipes.vision_measure import Labelled, evenly, labelled, measure
+from recipes.vision_pictures import illustration
 from tests.recipes.shapes import draw_folder
 from tests.trainers.toys import metrics_of
 from tests.world import run_in_world
@@ -228,7 +229,7 @@ def test_labels_of_test_rows_do_not_choose_the_layer(monkeypatch: pytest.MonkeyP
     for seed in range(5):
         known = Labelled(rows, labels, rows, np.random.default_rng(seed).permutation(labels))
         sides = iter(noise)
-        monkeypatch.setattr(pretext_measure, "features", lambda *_, sides=sides: next(sides))
+        monkeypatch.setattr(vision_measure, "features", lambda *_, sides=sides: next(sides))
         scores, best = measure(None, known, None)  # type: ignore[arg-type]
         assert scores["best_probe"] == scores[f"probe/{best}"]
         chosen.add(best)
@@ -301,7 +302,7 @@ def scores_in_two(name: str, source: Path) -> tuple[dict[str, float], dict[str, 
 def test_labels_are_optional(source: Path) -> None:
     data = load(replace(tiny("rotation", source, source).data, label_column=""))
     assert labelled(data, EvalConfig()) is None
-    assert pretext_measure.why_unlabelled(data).startswith("There are no labels of two classes")
+    assert vision_measure.why_unlabelled(data).startswith("There are no labels of two classes")
     data = load(tiny("rotation", source, source).data)
     known = labelled(data, EvalConfig(rows=20))
     assert known is not None and len(known.train) == len(known.train_labels) == 20 and len(known.labels) == 16

@@ -18,8 +18,8 @@ from modalities.vision.config import DataConfig
 from modalities.vision.counting import Counting
 from modalities.vision.sources import load
 from recipes import architectures, pretext, shortcuts, side_by_side
-from recipes.pretext_measure import EvalConfig, ProbeConfig
 from recipes.pretext_tasks import PRESETS, build_collate
+from recipes.vision_config import EvalConfig, ProbeConfig
 from tests.recipes.shapes import draw_folder
 from trainers.config import TrainConfig
 

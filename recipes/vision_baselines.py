@@ -1,4 +1,4 @@
-"""What a pretext run has to beat: itself before training, and features from before representation learning."""
+"""What a run has to beat: itself before training, and features from before representation learning."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from evaluation.classic import image_features
 from evaluation.report import Row
 from modalities.pictures.batches import thumbnails
-from recipes.pretext_measure import Labelled, classify, measure
+from recipes.vision_measure import Labelled, classify, measure
 
 _RAW, _CLASSIC = 16, 64  # pixels a side; more of the raw ones brought nothing
 

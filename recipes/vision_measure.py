@@ -1,4 +1,4 @@
-"""What a pretext run is judged by: its own question on held-out images, and what its features know of the labels."""
+"""What encoders of pictures are judged by: what their frozen features know of the labels."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,62 +15,16 @@ from evaluation.report import Column, Row
 from modalities.pictures.batches import pixel_batches, readable
 from modalities.pictures.rows import ImageSet, Rows
 from modalities.vision.backbones import layers
+from recipes.vision_config import ProbeConfig
 
 Floats = NDArray[np.float32]
 
 COLUMNS = [
-    Column("held_out_accuracy", "pretext accuracy"),
-    Column("held_out_loss", "pretext loss", percent=False),
     Column("knn", "kNN"),
     Column("probe", "linear probe"),
     Column("best_probe", "probe of best layer"),
     Column("tuned", "all trained on labels"),
 ]
-
-
-@dataclass(frozen=True)
-class ProbeConfig:
-    """How frozen features are measured."""
-
-    seeds: int = 3
-    """Random initialisations to compare with; 0 for none."""
-    rows: int = 10_000
-    """Labelled training images that probes and training on labels take at most, evenly spaced."""
-
-    def __post_init__(self) -> None:
-        if self.seeds < 0:
-            raise ValueError(f"eval.seeds is {self.seeds}; it must not be negative.")
-        if self.rows < 1:
-            raise ValueError(f"eval.rows is {self.rows}; it must be at least 1 (without labels nothing is probed).")
-
-
-@dataclass(frozen=True)
-class EvalConfig(ProbeConfig):
-    """How the trained encoder and what it is compared with are measured."""
-
-    classic: bool = True
-    """Compare with raw pixels, and with colour and gradient histograms."""
-    supervised_epochs: float = 10.0
-    """Train on the labels of `rows` images for this long: a new encoder, which is the bound, and this one. 0 does
-    neither."""
-    fractions: str = ""
-    """Shares of the labels to learn from, frozen and fine-tuned, such as 0.01,0.1,1; empty leaves the study out."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.supervised_epochs < 0:
-            raise ValueError(f"eval.supervised_epochs is {self.supervised_epochs}; it must not be negative.")
-        try:
-            shares = self.shares
-        except ValueError:
-            shares = [0.0]
-        if not all(0 < share <= 1 for share in shares):
-            raise ValueError(f"eval.fractions {self.fractions!r} must be numbers above 0 and at most 1, with commas.")
-
-    @property
-    def shares(self) -> list[float]:
-        """`fractions` as numbers, ascending."""
-        return sorted(float(share) for share in self.fractions.split(",") if share.strip())
 
 
 @dataclass(frozen=True)
@@ -151,14 +105,13 @@ def classify(train: Floats, test: Floats, known: Labelled) -> dict[str, float]:
     }
 
 
-def explain(asked: str, known: Labelled | None, best: dict[str, str]) -> str:
-    """What the table's columns mean, in words. asked: how many images the pretext task is asked of, and which; best:
-    {row: name of the layer that was chosen}."""
-    words = f"The pretext task is asked of {asked}."
+def explain(first: str, known: Labelled | None, best: dict[str, str]) -> str:
+    """What the table's columns mean, in words. first: of the method's own columns; best: {row: name of the layer that
+    was chosen}."""
     if known is None:
-        return words
-    words += (
-        f" kNN and probes: accuracy on {len(known.labels)} held-out images, from frozen features of "
+        return first
+    words = (
+        f"{first} kNN and probes: accuracy on {len(known.labels)} held-out images, from frozen features of "
         f"{len(known.train_labels)} labelled training images."
     )
     if known.unreadable:
@@ -167,9 +120,3 @@ def explain(asked: str, known: Labelled | None, best: dict[str, str]) -> str:
         chosen = ", ".join(f"{layer} ({row})" for row, layer in best.items())
         words += f" The best layer was chosen on a fifth of the training images: {chosen}."
     return words
-
-
-def shown(columns: list[Column], rows: list[Row]) -> list[Column]:
-    """The columns, without the pretext loss where there is an accuracy to show."""
-    asked = any("held_out_accuracy" in row.metrics for row in rows)
-    return [column for column in columns if not (asked and column.key == "held_out_loss")]

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -19,8 +20,8 @@ from modalities.vision.backbones import build_image_processor
 from modalities.vision.collate import ImageCollate
 from modalities.vision.supervised import Classifier
 from modalities.vision.views.pipeline import ViewConfig
-from recipes.pretext_measure import Labelled, features
-from recipes.pretext_tasks import Config, identity
+from recipes.vision_config import VisionConfig, identity
+from recipes.vision_measure import Labelled, features
 from trainers.folder import digest
 from trainers.loop import fit
 
@@ -29,16 +30,23 @@ _BATCH = 128
 _DRAWS = 3  # of few labels, for the probes; fine-tuning takes the first
 
 
+class Learnt(NamedTuple):
+    """What training on labels brings."""
+
+    scores: dict[str, float]
+    encoder: PreTrainedModel
+
+
 def learn_labels(
     encoder: PreTrainedModel,
     name: str,
     known: Labelled,
     data: ImageSet,
-    config: Config,
+    config: VisionConfig,
     accelerator: Accelerator,
     fraction: float = 1.0,
-) -> dict[str, float]:
-    """Accuracy on held-out images of a copy of `encoder`, trained on a share of the labels; every process takes part.
+) -> Learnt:
+    """Train a copy of `encoder` on a share of the labels, and judge it on held-out images; every process takes part.
 
     However few the labels are, it takes as many steps as `eval.supervised_epochs` over all of them. Its checkpoints
     lie in a folder of their own for each start and setting, so that no run goes on from another's.
@@ -70,7 +78,7 @@ def learn_labels(
         pixels = pixel_batches(known.test, build_image_processor(config.model))
         guesses = torch.cat([task.logits(some.to(accelerator.device)).argmax(1).cpu() for some in pixels])
     found = accuracies(guesses.numpy() == known.labels, known.labels)
-    return {"tuned": found["accuracy"], "tuned_balanced": found["balanced_accuracy"]}
+    return Learnt({"tuned": found["accuracy"], "tuned_balanced": found["balanced_accuracy"]}, task.encoder)
 
 
 def batch_of(rows: int, processes: int) -> int:
@@ -92,7 +100,7 @@ def few_labels(
     trained: PreTrainedModel,
     known: Labelled,
     data: ImageSet,
-    config: Config,
+    config: VisionConfig,
     accelerator: Accelerator,
 ) -> Curves:
     """Accuracy by number of labels, of encoders trained on them and of probes of frozen ones; every process takes part.
@@ -111,7 +119,7 @@ def few_labels(
         if config.eval.supervised_epochs and count >= accelerator.num_processes:
             for name, encoder in (("fine-tuned", trained), ("supervised", start)):
                 found = learn_labels(encoder, name, known, data, config, accelerator, share)
-                curves[name][count] = [found["tuned"]]
+                curves[name][count] = [found.scores["tuned"]]
         for name, layers in frozen.items():
             train, test = (list(of.values())[-1] for of in layers)
             scores = [linear_probe(train[d], known.train_labels[d], test, known.labels)["accuracy"] for d in draws]
