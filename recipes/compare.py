@@ -47,7 +47,7 @@ class CompareConfig:
     methods: str = ",".join(PRESETS)
     """Methods, with commas, as the recipe joint_embedding.py names them; each with the options it has there, but for
     the budget."""
-    steps: int = 300
+    steps: int = 200
     """Of every method."""
     batch_size: int = 128
     """Pictures per step of every method, over all processes together."""

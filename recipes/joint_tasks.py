@@ -87,7 +87,7 @@ def preset(
 ) -> Config:
     """Defaults of one method. All take the same pictures, batch and number of steps, so that they compare."""
     options: dict[str, Any] = {
-        "batch_size": 128, "steps": 300, "lr": 2e-3, "weight_decay": 0.05, "evaluate_every": 60
+        "batch_size": 128, "steps": 200, "lr": 2e-3, "weight_decay": 0.05, "evaluate_every": 50
     }  # fmt: skip
     return Config(
         views=views or JointViews(),
