@@ -21,8 +21,9 @@ def class_attention_sheet(
 ) -> None:
     """Draw a row per image (h, w, 3) uint8: the image, and for each model one map per attention head.
 
-    maps: {model: (n, heads, y, x)}, not negative, of any resolution. Each map is scaled by its own largest value:
-    places of one map compare, maps do not. Raises ValueError for maps of another shape.
+    maps: {model: (n, heads, y, x)}, not negative, of any resolution. Each runs from its own smallest to its own largest
+    value: places of one map compare, maps do not, and one that is nearly even shows its noise. Raises ValueError for
+    maps of another shape.
     """
     columns: dict[str, NDArray[np.floating]] = {"image": _shown(images)}
     for model, given in maps.items():
@@ -64,7 +65,8 @@ def _shown(images: Sequence[Pixels]) -> NDArray[np.floating]:
 
 
 def _heat(found: NDArray[np.float64]) -> NDArray[np.floating]:
-    scaled = (found / max(float(found.max()), 1e-12)).astype(np.float32)  # (y, x)
+    low, high = float(found.min()), float(found.max())
+    scaled = ((found - low) / max(high - low, 1e-12)).astype(np.float32)  # (y, x)
     smooth = np.asarray(Image.fromarray(scaled).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR))
     heat: NDArray[np.floating] = mpl.colormaps["inferno"](smooth)[..., :3]
     return heat

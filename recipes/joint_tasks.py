@@ -121,7 +121,7 @@ PRESETS = {
         ("vicreg", (VICRegConfig(),), {}),
         ("swav", (SwAVConfig(), swav(64, 32, 4)), {}),
         ("sela", (SeLaConfig(),), {}),
-        ("dino", (DINOConfig(), multi_crop(64, 32, 2), SMALL_VIT), RISING_DECAY),
+        ("dino", (DINOConfig(), multi_crop(64, 32, 2), SMALL_VIT), RISING_DECAY | {"lr": 1e-3}),
         ("dino-resnet", (DINOConfig(), multi_crop(64, 32, 2)), RISING_DECAY),
         ("pirl", (PIRLConfig(),), {}),
         ("cmc", (CMCConfig(), colourful(64)), {}),

@@ -36,5 +36,7 @@ def draw_places(
     maps = {name: found.cpu().numpy() for name, found in looks.items() if found is not None}
     if maps:
         class_attention_sheet(list(images), maps, out / "attention.png", credit=credit)
-        pictures["attention.png"] = "Where the class token looks in the last layer, head by head; brightest is most"
+        pictures["attention.png"] = (
+            "Where the class token looks in the last layer, head by head; brightest is most, by each map's own scale"
+        )
     return pictures

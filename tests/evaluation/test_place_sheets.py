@@ -27,7 +27,7 @@ def test_a_column_for_every_head_and_a_row_for_every_image(tmp_path: Path) -> No
     assert wide.shape == (395, 595, 3)  # three rows, image and four maps
     class_attention_sheet(IMAGES, {"before": MAPS["before"]}, path)
     assert pixels_of(path).shape[1] < wide.shape[1]
-    # Maps are scaled by their own largest value: twice the attention draws the same picture, another map does not.
+    # Maps are scaled by their own values: twice the attention draws the same picture, another map does not.
     one = pixels_of(path)
     class_attention_sheet(IMAGES, {"before": 2 * MAPS["before"]}, path)
     assert np.array_equal(pixels_of(path), one)

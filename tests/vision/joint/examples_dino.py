@@ -9,7 +9,7 @@ from tests.vision.joint.files import MULTI, RESNET, TINY_VIEWS, VIT, pictures
 
 # A centre that hardly moves in thirty steps, so that they lower the loss: at first all pictures have the same answer,
 # which a centre takes away from them, and the loss rises.
-SMALL = DINOConfig(answers=64, hidden=16, bottleneck=32, momentum=0.9, centre_momentum=0.99, teacher_temperature=0.04)
+SMALL = DINOConfig(answers=64, hidden=16, bottleneck=32, momentum=0.9, centre_momentum=0.99)
 TINY_MULTI = replace(TINY_VIEWS, small_count=2)
 
 EXAMPLES: dict[str, tuple[type[Task], Callable[[], tuple[Task, Batch]]]] = {

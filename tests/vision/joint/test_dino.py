@@ -29,7 +29,7 @@ from trainers.config import TrainConfig
 from trainers.loop import fit
 from trainers.stop import Collapsed
 
-CFG = DINOConfig(answers=12, hidden=16, bottleneck=8, momentum=0.8)
+CFG = DINOConfig(answers=12, hidden=16, bottleneck=8, momentum=0.8, teacher_temperature=0.07)
 VIEWS = replace(TINY_VIEWS, small_count=2)
 
 
