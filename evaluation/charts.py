@@ -119,11 +119,12 @@ def method_dots(
     drawing = figure(3.0 + 3.2 * len(scores), 1.2 + 0.26 * len(names))
     panels = drawing.subplots(1, len(scores), sharey=True, squeeze=False)[0]
     for axes, (panel, dots) in zip(panels, scores.items(), strict=True):
+        label: str | None = "at random"  # of the first band alone
         for place, name in enumerate(names):
             band = [share * 100 for share in bands.get(panel, {}).get(name, [])]
             if band:
-                label = "at random" if place == 0 else None
                 axes.barh(place, max(band) - min(band), 0.7, min(band), color="#dddddd", label=label)
+                label = None
             values = np.atleast_1d(np.asarray(dots.get(name, []), dtype=np.float64)) * 100
             axes.plot(values, [place] * len(values), "o", color=COLOURS[0], markersize=5)
         for number, (name, share) in enumerate(levels.get(panel, {}).items()):
@@ -133,5 +134,6 @@ def method_dots(
         tidy(axes)
     panels[0].set_yticks(range(len(names)), names)
     panels[0].invert_yaxis()
-    panels[-1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    if panels[-1].get_legend_handles_labels()[0]:
+        panels[-1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     finish(drawing, path, title, credit)

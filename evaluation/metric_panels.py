@@ -53,15 +53,22 @@ def _mark(at: Sequence[int]) -> str:
 
 
 def _read(path: Path) -> dict[str, dict[str, dict[int, float]]]:
-    """{name: {"training" or "held out": {step: value}}}; a line that a kill cut short is skipped."""
+    """{name: {"training" or "held out": {step: value}}}; a line that a kill cut short, which may
+    leave a number or less, is skipped."""
     found: dict[str, dict[str, dict[int, float]]] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             entry = json.loads(line)
         except json.JSONDecodeError:
             continue
+        if not isinstance(entry, dict) or not _number(entry.get("step")):
+            continue
         for name, value in entry.items():
-            if name not in _UNSAID and isinstance(value, int | float):
+            if name not in _UNSAID and _number(value):
                 kind = "held out" if name.startswith("eval/") else "training"
                 found.setdefault(name.removeprefix("eval/"), {}).setdefault(kind, {})[entry["step"]] = value
     return found
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

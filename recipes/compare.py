@@ -4,7 +4,8 @@ accelerate launch recipes/compare.py                                    # all of
 accelerate launch recipes/compare.py --methods simclr,byol,dino --seeds 3
 accelerate launch recipes/compare.py --only-table                       # what is finished so far
 
-Every training has a folder of its own, and finished ones are not run again: the same command goes on where it stopped.
+Every training has a folder of its own, and what is finished, or has collapsed, is not run again: the same command goes
+on where it stopped. Delete a folder to have it run anew.
 """
 
 from collections.abc import Mapping
@@ -18,11 +19,14 @@ from evaluation.charts import method_dots
 from evaluation.report import Column, Row
 from modalities.pictures.rows import ImageSet
 from modalities.vision.config import DataConfig
-from recipes.compare_cells import FAMILIES, Scores, cell_of, describe, hog, start_of, supervised, train
-from recipes.joint_tasks import METHODS, PRESETS
+from recipes.compare_cells import FAMILIES, Scores, cell_of, describe, train
+from recipes.compare_references import hog, start_of, supervised
+from recipes.joint_build import seen, sees_labels
+from recipes.joint_tasks import METHODS, PRESETS, Config
 from recipes.run import Run, launch
 from recipes.studies import begin, chosen
 from recipes.vision_config import ProbeConfig
+from recipes.vision_labels import steps_on
 from recipes.vision_measure import Labelled
 from trainers.config import TrainConfig
 
@@ -36,6 +40,7 @@ COLUMNS = [
     Column("knn", "kNN"),
     Column("probe", "linear probe"),
     Column("few", "few labels"),
+    Column("tuned", "trained on labels"),
 ]
 _SHOWN = {"knn": "kNN", "probe": "linear probe"}
 
@@ -53,7 +58,7 @@ class CompareConfig:
     """Pictures per step of every method, over all processes together."""
     seeds: int = 1
     """Trainings of each method, with the seeds 0, 1 and so on."""
-    supervised_epochs: float = 5.0
+    supervised_epochs: float = 10.0
     """Train an encoder on all labels for this long, as the bound; 0 for none."""
     few: float = 0.01
     """Share of the labels for the probe from few labels, one of each class at least."""
@@ -99,17 +104,19 @@ def main(config: CompareConfig) -> None:
                 missing.append(f"{name}, seed {seed}: {scores.failure}")
                 continue
             for key, value in scores.numbers.items():
+                if key == "few" and sees_labels(preset):
+                    continue  # of more labels than few
                 found.setdefault(key, []).append(value)
             run.say(f"{name}, seed {seed}: kNN {scores.numbers['knn']:.3f}, probe {scores.numbers['probe']:.3f}")
         rows.append(Row(name, dict(found), words[name]))
     bound = []
-    if config.supervised_epochs and not config.only_table:
-        bound = [Row("supervised, all labels", supervised(config, data, known, run), {"family": "all labels"})]
+    if config.supervised_epochs and (reached := supervised(config, data, known, run, config.only_table)):
+        bound = [Row("supervised, all labels", dict(reached), {"family": "all labels"})]
     if not run.main:
         return
     classic = [Row("HOG and colour histograms", hog(known, config.few))]
-    note = explain(config, known, rows, starts, missing)
-    markdown = run.report([*before, *classic, *rows, *bound], COLUMNS, classic[0].name, note)
+    note = " ".join([explain(config, known, rows, starts), on_labels(config, presets, data, known, run), *missing])
+    markdown = run.report([*before, *classic, *rows, *bound], COLUMNS, list(presets), note)
     (run.out / "table.md").write_text(f"{markdown}\n\n{note}\n")
     draw(run.out / "methods.png", rows, starts, [*classic, *bound], data.credit)
     run.say(f"Drawn as {run.out / 'methods.png'}; the table is in {run.out / 'table.md'} too.")
@@ -135,9 +142,7 @@ def describe_all(
     return words, starts, list(rows.values())
 
 
-def explain(
-    config: CompareConfig, known: Labelled, rows: list[Row], starts: Mapping[str, Scores], missing: list[str]
-) -> str:
+def explain(config: CompareConfig, known: Labelled, rows: list[Row], starts: Mapping[str, Scores]) -> str:
     """What the columns mean, and which methods are not above what they started from."""
     words = (
         f"{config.steps} steps of {config.batch_size} pictures each, last layer. kNN and linear probe: accuracy on "
@@ -148,7 +153,19 @@ def explain(
         below = [row.name for row in rows if key in row.metrics and not _above(row, starts[row.name].seeds, key)]
         if below:
             words += f" Not above random initialisation by two standard deviations in {title}: {', '.join(below)}."
-    return " ".join([words, *missing])
+    return words
+
+
+def on_labels(config: CompareConfig, presets: Mapping[str, Config], data: ImageSet, known: Labelled, run: Run) -> str:
+    """Which methods had labels themselves, and how many, and how long the bound was trained on them."""
+    counts = [f"{name} {len(seen(preset, data)):,}" for name, preset in presets.items() if sees_labels(preset)]
+    words = []
+    if counts:
+        words = [f"These saw labels in training, and so have no number for few: {', '.join(counts)}."]
+    if config.supervised_epochs:
+        steps = steps_on(known, config.supervised_epochs, run.accelerator.num_processes)
+        words.append(f"Trained on labels: {steps:,} steps on {len(known.train):,} images.")
+    return " ".join(words)
 
 
 def _above(row: Row, start: Mapping[str, list[float]], key: str) -> bool:
@@ -167,9 +184,13 @@ def draw(path: Path, rows: list[Row], starts: Mapping[str, Scores], others: list
     if not any(scores.values()):
         return
     bands = {title: {name: start.seeds.get(key, []) for name, start in starts.items()} for key, title in _SHOWN.items()}
-    levels = {
-        title: {row.name: float(np.mean(row.metrics[key])) for row in others if key in row.metrics}
+    reached = {
+        title: {row.name: row.metrics.get(key, row.metrics.get("tuned")) for row in others}
         for key, title in _SHOWN.items()
+    }
+    levels = {
+        title: {name: float(np.mean(value)) for name, value in of.items() if value is not None}
+        for title, of in reached.items()
     }
     method_dots(scores, bands, levels, path, credit=f"Images: {credit}" if credit else "")
 

@@ -1,6 +1,7 @@
-"""One training of the comparison, kept on disk under all that decides it, and what it is compared with."""
+"""One training of the comparison, kept on disk under all that decides it."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -12,20 +13,15 @@ from accelerate.utils import broadcast_object_list, set_seed
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from evaluation.classic import image_features
 from evaluation.few_labels import draw_per_class
 from evaluation.probe import linear_probe
-from modalities.pictures.batches import thumbnails
 from modalities.pictures.rows import ImageSet
 from modalities.vision.backbones import build_image_processor
 from modalities.vision.config import DataConfig
-from recipes.joint_build import build_collate, build_task, views_in_words, with_new_weights
-from recipes.joint_config import JointEvalConfig
-from recipes.joint_tasks import PRESETS, Config
+from recipes.joint_build import build_collate, build_task, made_by
+from recipes.joint_tasks import Config
 from recipes.run import Run
-from recipes.vision_config import identity
-from recipes.vision_labels import fingerprint, learn_labels
-from recipes.vision_measure import Labelled, classify, features
+from recipes.vision_measure import Labelled, classify, last_layer
 from trainers import checkpoint
 from trainers.config import TrainConfig
 from trainers.folder import digest
@@ -40,7 +36,6 @@ FAMILIES = {
     "SupCon": "all labels",
 }
 _DRAWS = 3  # of few labels
-_SIDE = 64  # of pictures for classic features
 
 
 class Budget(Protocol):
@@ -92,7 +87,7 @@ def cell_of(name: str, preset: Config, budget: Budget, data: ImageSet, seed: int
         tracker="none",
     )
     options = replace(preset, data=budget.data, train=train)
-    key = digest([identity(options, data), train.identity()])[:8]
+    key = digest([made_by(options, data), train.identity()])[:8]
     folder = same.out / "methods" / f"{name}-{seed}-{key}"
     return Cell(name, replace(options, train=replace(train, out=folder)))
 
@@ -104,61 +99,50 @@ def describe(cell: Cell, data: ImageSet) -> dict[str, str]:
         task = build_task(options, data)
     except ValueError:
         return {}
-    teacher = any(type(part) is type(task.encoder) and part is not task.encoder for part in task.children())
+    teacher = sum(isinstance(part, PreTrainedModel) for part in task.children()) > 1
     negatives = task.negatives(options.train.batch_size)
     return {
         "encoder": options.model.kind + (", teacher" if teacher else ""),
-        "views": views_in_words(options),
+        "views": task.views_in_words(1).replace(" views", ""),  # of one picture
         "negatives": f"{negatives:,}" if negatives else "none",
     }
-
-
-def start_of(cell: Cell, data: ImageSet, known: Labelled, run: Run, seeds: int, few: float) -> tuple[Scores, str]:
-    """Measures of what the method would publish with new weights, over seeds, and a key that equal starts share; of a
-    method that cannot be built neither."""
-    try:
-        set_seed(1000)
-        key = fingerprint(with_new_weights(cell.options, data).export())
-    except ValueError:
-        return Scores(), ""
-
-    def find() -> dict[str, list[float]]:
-        found: dict[str, list[float]] = {}
-        for seed in range(seeds):
-            set_seed(1000 + seed)
-            encoder = with_new_weights(cell.options, data).export().to(run.accelerator.device).eval()
-            for name, value in score(encoder, known, cell.options, few).items():
-                found.setdefault(name, []).append(value)
-        return found
-
-    made_by = [key, seeds, few, data.fingerprint, len(known.train)]
-    return Scores(seeds=_kept(run, run.out / "starts" / f"{digest(made_by)[:8]}.json", find)), key
 
 
 def train(cell: Cell, data: ImageSet, known: Labelled, run: Run, few: float, only_kept: bool) -> Scores:
     """Train it, unless that was done, and measure. Every process takes part.
 
-    only_kept: train nothing. A method that collapses, or cannot be built, is no reason to stop the others.
+    only_kept: train nothing. A method that collapses, or cannot be built, is no reason to stop the others; that it
+    collapsed is kept as scores are.
     """
     options = cell.options
     file = options.train.out / f"scores-{digest([few, len(known.train)])[:8]}.json"
     if only_kept and not file.is_file():
         return Scores(failure="not run yet.")
+
+    def find() -> dict[str, Any]:
+        try:
+            return _train_and_measure(options, data, known, run, few)
+        except (FloatingPointError, Collapsed) as error:
+            return {"failure": str(error)}
+
     try:
-        return Scores(_kept(run, file, lambda: _train_and_measure(options, data, known, run, few), everyone=True))
-    except (ValueError, ArithmeticError, RuntimeError, Collapsed) as error:
-        run.say(f"{cell.name}: {error}")
-        return Scores(failure=str(error))
+        found = kept(run, file, find, everyone=True)
+    except ValueError as error:  # its options do not fit: nothing was trained that would have to be kept
+        found = {"failure": str(error)}
+    if "failure" in found:
+        run.say(f"{cell.name}: {found['failure']}")
+        return Scores(failure=found["failure"])
+    return Scores(found)
 
 
 def _train_and_measure(options: Config, data: ImageSet, known: Labelled, run: Run, few: float) -> dict[str, float]:
     set_seed(options.train.seed)
     task = build_task(options, data)
-    collate = build_collate(options, task, data, known)
+    collate = build_collate(options, task, data)
     there = checkpoint.checkpoints(options.train.out / "checkpoints")
     done = checkpoint.read_state(there[0])["step"] if there else 0
     cpu, wall = time.process_time(), time.perf_counter()
-    task = fit(task, data.train, collate, options.train, identity=identity(options, data))
+    task = fit(task, data.train, collate, options.train, identity=made_by(options, data))
     steps = options.train.steps - done
     taken = {"cpu_seconds": time.process_time() - cpu, "seconds": time.perf_counter() - wall}
     found = score(task.export().eval(), known, options, few) if run.main else {}
@@ -168,39 +152,24 @@ def _train_and_measure(options: Config, data: ImageSet, known: Labelled, run: Ru
 def score(encoder: PreTrainedModel, known: Labelled, options: Config, few: float) -> dict[str, float]:
     """kNN, linear probe, and linear probe from few labels, of frozen features of the last layer."""
     processor = build_image_processor(options.model)
-    train, test = (list(features(encoder, rows, processor).values())[-1] for rows in (known.train, known.test))
-    return classify(train, test, known) | {"few": _from_few(train, test, known, few)}
+    train, test = (last_layer(encoder, rows, processor) for rows in (known.train, known.test))
+    return classify(train, test, known) | {"few": from_few(train, test, known, few)}
 
 
-def _from_few(train: NDArray[Any], test: NDArray[Any], known: Labelled, share: float) -> float:
+def from_few(train: NDArray[Any], test: NDArray[Any], known: Labelled, share: float) -> float:
+    """Accuracy of a linear probe from a share of the labels of each class, the mean of several draws."""
     draws = [draw_per_class(known.train_labels, share, seed) for seed in range(_DRAWS)]
     return fmean(linear_probe(train[d], known.train_labels[d], test, known.labels)["accuracy"] for d in draws)
 
 
-def hog(known: Labelled, few: float) -> dict[str, Any]:
-    """The same of histograms of colours and gradients."""
-    train, test = (image_features(thumbnails(rows, _SIDE)) for rows in (known.train, known.test))
-    return classify(train, test, known) | {"few": _from_few(train, test, known, few)}
-
-
-def supervised(budget: Budget, data: ImageSet, known: Labelled, run: Run) -> dict[str, Any]:
-    """Accuracy of a ResNet that is trained on all labels; every process takes part."""
-    first = next(iter(PRESETS.values()))
-    train = replace(first.train, out=run.out, precision=budget.train.precision, tracker="none")
-    measured = JointEvalConfig(supervised_epochs=budget.supervised_epochs)
-    options = replace(first, data=budget.data, train=train, eval=measured)
-    set_seed(train.seed)
-    encoder = build_task(options, data).export().to(run.accelerator.device)
-    found = learn_labels(encoder, "supervised", known, data, options, run.accelerator).scores
-    return {"probe": found["tuned"]}
-
-
-def _kept(run: Run, file: Path, find: Callable[[], Any], everyone: bool = False) -> Any:
+def kept(run: Run, file: Path, find: Callable[[], Any], everyone: bool = False) -> Any:
     """What `find` gave when it was first asked; `everyone`: every process must take part in finding it."""
     found = broadcast_object_list([json.loads(file.read_text()) if run.main and file.is_file() else None])[0]
     if found is None and (everyone or run.main):
         found = find()
         if run.main:
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(found, indent=2) + "\n")
+            partial = file.with_suffix(".partial")
+            partial.write_text(json.dumps(found, indent=2) + "\n")
+            os.replace(partial, file)  # a kill leaves all of it or nothing
     return broadcast_object_list([found])[0]

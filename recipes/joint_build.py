@@ -16,8 +16,10 @@ from modalities.vision.joint.few_labels import FewLabels
 from modalities.vision.joint.queue import Queue
 from modalities.vision.joint.task import JointTask
 from recipes.joint_tasks import METHODS, Config
-from recipes.vision_build import forget
-from recipes.vision_measure import Labelled, evenly
+from recipes.vision_build import unlearnt
+from recipes.vision_config import identity
+from recipes.vision_measure import evenly, why_unlabelled, with_label
+from trainers.folder import digest
 
 
 def build_task(config: Config, data: ImageSet) -> JointTask:
@@ -39,45 +41,75 @@ def build_task(config: Config, data: ImageSet) -> JointTask:
                 raise ValueError(f"task.{field.name} is {given}, but the data have {right}: leave it 0.")
             options = replace(options, **{field.name: right})
     task = METHODS[type(options)](config.model, config.views, options)
-    if task.indexed and "rows" not in known:
-        raise ValueError(f"{name_of(config)} has to know which image is which, and a stream does not say.")
+    task.require(config.train.batch_size, steps_of(config, data))
     return task
 
 
-def build_collate(config: Config, task: JointTask, data: ImageSet, known: Labelled | None) -> Any:
-    """What makes training batches of rows, with each image's place or with labels where the method asks for them.
+def steps_of(config: Config, data: ImageSet) -> int:
+    """Updates of the whole run; 0 of a stream by epochs, which `fit` refuses."""
+    train = config.train
+    if train.steps or not isinstance(data.train, Rows):
+        return train.steps
+    return max(1, round(train.epochs * (len(data.train) // train.batch_size)))
+
+
+def build_collate(config: Config, task: JointTask, data: ImageSet) -> Any:
+    """What makes training batches of rows, with each image's index or with labels where the method asks for them.
 
     Raises:
-        ValueError: where it asks for labels and there are none.
+        ValueError: where it asks for labels and there are none of two classes.
     """
     collate = ImageCollate(config.data.side, config.data.max_bad)
     if task.labelled:
-        return FewLabels(collate, seen(config, known), getattr(config.task, "labelled_share", 0.0))
-    if task.indexed:
-        assert isinstance(data.train, Rows), "build_task refuses streams"
-        return Indexed(collate, data.train.ids.tolist())
-    return collate
+        return FewLabels(collate, seen(config, data), getattr(config.task, "labelled_share", 0.0))
+    if not task.indexed:
+        return collate
+    if not remembers(config):
+        return Indexed(collate)
+    assert isinstance(data.train, Rows), "build_task refuses streams"
+    return Indexed(collate, data.train.ids.tolist())
 
 
-def seen(config: Config, known: Labelled | None) -> Rows:
-    """The training images whose labels the method sees: a share of each class, or all of them."""
-    if known is None:
-        raise ValueError(f"{name_of(config)} learns from labels, and there are none: see data.label_column.")
-    share: float = getattr(config.task, "labels", 1.0)
-    return known.train.select(draw_per_class(known.train_labels, share))
+def remembers(config: Config) -> bool:
+    """Whether the method keeps something of every training image, and so knows no others."""
+    return hasattr(config.task, "rows")
 
 
-def asked(config: Config, task: JointTask, data: ImageSet, known: Labelled | None) -> tuple[Any, Rows, str]:
+def sees_labels(config: Config) -> bool:
+    """Whether the method learns from labels, of all images or of few."""
+    return bool(getattr(METHODS[type(config.task)], "labelled", False))
+
+
+def seen(config: Config, data: ImageSet) -> Rows:
+    """The training images whose labels the method sees: a share of each class, or all of them. How features are
+    measured (`eval.rows`) has no say.
+
+    Raises:
+        ValueError: where there are no labels of two classes.
+    """
+    rows = with_label(data.train) if isinstance(data.train, Rows) else None
+    if rows is None or len(set(rows.labels)) < 2:
+        raise ValueError(f"{name_of(config)} learns from labels. {why_unlabelled(data)}")
+    return rows.select(draw_per_class(rows.labels, getattr(config.task, "labels", 1.0)))
+
+
+def made_by(config: Config, data: ImageSet) -> dict[str, Any]:
+    """What decides the weights besides the training options: whose labels the method sees, too."""
+    labels = {"labels": digest(seen(config, data).ids.tolist())} if sees_labels(config) else {}
+    return identity(config, data) | labels
+
+
+def asked(config: Config, task: JointTask, data: ImageSet) -> tuple[Any, Rows, str]:
     """Images that the method's own loss is measured on, how batches of them are made, and which they are in words:
     held-out ones, save of a method that remembers every image and knows no others."""
     collate = ImageCollate(config.data.side, config.data.max_bad)
-    if task.indexed:
+    if remembers(config):
         assert isinstance(data.train, Rows), "build_task refuses streams"
-        return Indexed(collate, data.train.ids.tolist()), evenly(data.train, len(data.test)), "training images"
+        return build_collate(config, task, data), evenly(data.train, len(data.test)), "training images"
     if task.labelled:
-        assert known is not None, "build_collate refuses data without labels"
-        return FewLabels(collate, known.test), known.test, "held-out images"
-    return collate, data.test, "held-out images"
+        known = with_label(data.test)
+        return FewLabels(collate, known), known, "held-out images"
+    return build_collate(config, task, data), data.test, "held-out images"
 
 
 def untrained(config: Config, data: ImageSet) -> dict[str, Callable[[], PreTrainedModel]]:
@@ -93,30 +125,16 @@ def untrained(config: Config, data: ImageSet) -> dict[str, Callable[[], PreTrain
 
 def with_new_weights(config: Config, data: ImageSet) -> JointTask:
     """The method as it is built, without what its encoder has learnt where `model.start_from` names a checkpoint."""
-    task = build_task(config, data)
-    if config.model.start_from:
-        forget(task.export())
-    return task
-
-
-def views_in_words(config: Config) -> str:
-    """2 x 64 + 4 x 32 pixels."""
-    views = config.views
-    small = f" + {views.small_count} x {views.small.side}" if views.small_count else ""
-    return f"2 x {views.first.side}{small}"
+    return unlearnt(build_task(config, data), config.model)
 
 
 def effort(config: Config, task: JointTask, rows: int, processes: int) -> str:
     """What a step is made of, in words. rows: training images, 0 where it is not known."""
     batch = config.train.batch_size
     share = f", {batch // processes} on each of {processes} processes" if processes > 1 else ""
-    views = config.views
-    count = batch * (2 + views.small_count)
     negatives = task.negatives(batch)
     against = f"{negatives:,} negatives for each query" if negatives else "no negatives"
-    words = [
-        f"A step takes {batch} images{share}, {count:,} views of {views_in_words(config)} pixels a side, and {against}."
-    ]
+    words = [f"A step takes {batch} images{share}, {task.views_in_words(batch)}, and {against}."]
     for name, part in task.named_modules():
         if isinstance(part, Queue):
             words.append(f"The {name} holds {len(part.rows):,} embeddings of earlier steps.")

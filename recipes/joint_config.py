@@ -9,9 +9,6 @@ from recipes.vision_config import EvalConfig
 class JointEvalConfig(EvalConfig):
     """How the trained encoder and what it is compared with are measured."""
 
-    supervised_epochs: float = 5.0
-    """Train on the labels of `rows` images for this long: a new encoder, which is the bound, and this one. 0 does
-    neither."""
     watched: int = 500
     """Labelled images, of training and held-out ones each, for the kNN accuracy while training; 0 for none."""
     transfer: str = ""

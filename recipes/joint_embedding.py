@@ -13,14 +13,13 @@ from evaluation.report import table
 from modalities.pictures.rows import Rows
 from modalities.vision.backbones import build_image_processor
 from recipes.held_out import count_asked, held_out
-from recipes.joint_build import asked, build_collate, build_task, effort, untrained, with_new_weights
+from recipes.joint_build import asked, build_collate, build_task, effort, made_by, untrained, with_new_weights
 from recipes.joint_card import COLUMNS, draw_pictures
 from recipes.joint_labels import few_seen, note_on_labels, trained_with
-from recipes.joint_measure import Watch, robustness, robustness_table, transfer
+from recipes.joint_measure import Watch, read_other, robustness, robustness_table, transfer
 from recipes.joint_tasks import PRESETS, Config
 from recipes.run import launch
 from recipes.vision_card import write_card
-from recipes.vision_config import identity
 from recipes.vision_labels import as_table
 from recipes.vision_measure import by_layer, explain
 from recipes.vision_run import Found, at_start, begin, frozen, save, with_labels
@@ -32,10 +31,12 @@ def main(config: Config) -> None:
     """Train, measure, save; publish if asked to."""
     run, data, known = begin(config)
     accelerator, size = run.accelerator, config.train.batch_size
+    with accelerator.main_process_first():
+        others = {name: read_other(name, config.data.side, config.eval) for name in config.eval.others}
     set_seed(config.train.seed)
     task = build_task(config, data)
-    collate = build_collate(config, task, data, known)
-    own = asked(config, task, data, known)
+    collate = build_collate(config, task, data)
+    own = asked(config, task, data)
     asking, rows, where = own
     run.say(effort(config, task, len(data.train) if isinstance(data.train, Rows) else 0, accelerator.num_processes))
     encoders = at_start(config, task, lambda: with_new_weights(config, data), accelerator)
@@ -49,12 +50,12 @@ def main(config: Config) -> None:
         lambda task, _: (
             held_out(task, asking, rows, size, accelerator) | (watch(task.export().eval()) if watch else {})
         ),
-        identity(config, data),
+        made_by(config, data),
     )
     encoders = replace(encoders, trained=task.export().eval())
     found = Found({f"held_out_{name}": v for name, v in held_out(task, asking, rows, size, accelerator).items()})
     if known is not None:
-        with_labels(found, encoders, known, data, config, run)
+        with_labels(found, encoders, known, data, config, run, task.labelled)
         few_seen(found, task, encoders, known, data, config, run)
     if not run.main:
         return
@@ -68,12 +69,13 @@ def main(config: Config) -> None:
             shown |= {"supervised": found.supervised} if found.supervised else {}
             shifts = robustness(shown, known, processor, config.data.side, config.eval.robust)
             more.append(("Probes fitted on clean images, on shifted ones:", robustness_table(shifts)))
-    if config.eval.others:
+    if others:
         draw = untrained(config, data)["random initialisation"]
-        elsewhere = transfer(config.eval.others, config.data.side, encoders.trained, draw, processor, config.eval)
+        elsewhere = transfer(others, encoders.trained, draw, processor, config.eval.seeds)
         more.append(("On other data:", elsewhere))
     count = f"{count_asked(rows, size, accelerator.num_processes)} {where}"
-    note = explain(f"Its own loss is of {count}.{note_on_labels(config, task, known)}", known, found.best)
+    on_labels = note_on_labels(config, data, known, accelerator.num_processes)
+    note = explain(f"Its own loss is of {count}.{on_labels}", known, found.best)
     results = run.report(found.rows, COLUMNS, "this run", note)
     more = [("Linear probe by layer:", by_layer(found.rows)), ("By labels:", as_table(found.curves)), *more]
     for words, (rows_of, columns) in more:
@@ -81,7 +83,7 @@ def main(config: Config) -> None:
             run.say(f"{words}\n{table(rows_of, columns)}\n")
             results += f"\n\n{words}\n\n{table(rows_of, columns, markdown=True)}"
     pictures = draw_pictures(config, task, encoders.start, data, known, found.curves, shifts, own)
-    labels = trained_with(config, task, known)
+    labels = trained_with(config, data)
     write_card(run, task, data, f"{results}\n\n{note}", found.metrics, pictures, "joint-embedding", labels)
     run.say(f"Saved {run.out / 'model'} for AutoModel.from_pretrained; pictures and card beside it.")
     if config.publish:

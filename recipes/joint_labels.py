@@ -3,16 +3,16 @@
 import torch
 
 from evaluation.report import Row
-from modalities.pictures.batches import pixel_batches
-from modalities.pictures.rows import ImageSet
+from modalities.pictures.batches import pixel_batches, readable
+from modalities.pictures.rows import ImageSet, Rows
 from modalities.vision.backbones import build_image_processor
-from modalities.vision.joint.s4l import S4L
+from modalities.vision.joint.s4l import S4L, S4LConfig
 from modalities.vision.joint.task import JointTask
-from modalities.vision.joint.uda import UDA
-from recipes.joint_build import seen
+from modalities.vision.joint.uda import UDA, UDAConfig
+from recipes.joint_build import seen, sees_labels, steps_of
 from recipes.joint_tasks import Config
 from recipes.run import Run
-from recipes.vision_labels import learn_labels
+from recipes.vision_labels import learn_labels, steps_on
 from recipes.vision_measure import Labelled
 from recipes.vision_run import Encoders, Found
 
@@ -21,13 +21,14 @@ def few_seen(
     found: Found, task: JointTask, encoders: Encoders, known: Labelled, data: ImageSet, config: Config, run: Run
 ) -> None:
     """Add the accuracy of the method's own classifier, where it has one, and of an encoder that was trained on the same
-    labels alone. Every process takes part."""
+    labels alone for as many steps. Every process takes part."""
     if not isinstance(task, S4L | UDA):
         return
-    share: float = config.task.labels  # type: ignore[attr-defined]
     found.metrics["few"] = own_accuracy(task, known, config)
-    if config.eval.supervised_epochs and len(seen(config, known)) >= run.accelerator.num_processes:
-        alone = learn_labels(encoders.unlearnt, "supervised", known, data, config, run.accelerator, share)
+    rows = readable(seen(config, data))
+    if config.eval.supervised_epochs and len(rows) >= run.accelerator.num_processes:
+        steps = steps_of(config, data)
+        alone = learn_labels(encoders.unlearnt, "supervised", known, data, config, run.accelerator, rows, steps)
         found.after.append(Row("supervised, the same few labels", {"few": alone.scores["tuned"]}))
 
 
@@ -40,14 +41,24 @@ def own_accuracy(task: S4L | UDA, known: Labelled, config: Config) -> float:
     return float((guesses.numpy() == known.labels).mean())
 
 
-def trained_with(config: Config, task: JointTask, known: Labelled | None) -> str:
+def trained_with(config: Config, data: ImageSet) -> str:
     """What the method had of the labels, in words."""
-    return f"with {len(seen(config, known)):,} labels" if task.labelled else "without labels"
+    return f"with {len(seen(config, data)):,} labels" if sees_labels(config) else "without labels"
 
 
-def note_on_labels(config: Config, task: JointTask, known: Labelled | None) -> str:
-    """A sentence for those that had some."""
-    if not task.labelled:
-        return ""
-    count, of = len(seen(config, known)), len(known.train) if known else 0
-    return f" The method saw the labels of {count:,} of {of:,} training images, which the random encoders did not."
+def note_on_labels(config: Config, data: ImageSet, known: Labelled | None, processes: int) -> str:
+    """Sentences on what the method had of the labels, and on what was trained on labels to compare with."""
+    words = ""
+    if sees_labels(config):
+        assert isinstance(data.train, Rows), "`seen` refuses streams"
+        words = (
+            f" The method saw the labels of {len(seen(config, data)):,} of {len(data.train):,} training images, which "
+            "the random encoders did not."
+        )
+        words += " Curves by number of labels leave it out for that." if config.eval.fractions else ""
+    if known and config.eval.supervised_epochs:
+        steps = steps_on(known, config.eval.supervised_epochs, processes)
+        words += f" All trained on labels: {steps:,} steps on those of {len(known.train):,} images"
+        alone = isinstance(config.task, S4LConfig | UDAConfig)
+        words += f", on the few that the method saw {steps_of(config, data):,}." if alone else "."
+    return words

@@ -20,7 +20,7 @@ from modalities.vision.backbones import pooled
 from modalities.vision.config import DataConfig
 from modalities.vision.sources import load
 from recipes.vision_config import ProbeConfig
-from recipes.vision_measure import Labelled, classify, evenly, features, labelled, why_unlabelled
+from recipes.vision_measure import Labelled, classify, evenly, labelled, last_layer, why_unlabelled
 
 _CHUNK = 256
 
@@ -46,31 +46,26 @@ def _pooled(encoder: PreTrainedModel, pixels: Tensor) -> NDArray[np.float32]:
 
 
 def transfer(
-    names: Sequence[str],
-    side: int,
+    others: Mapping[str, Labelled],
     trained: PreTrainedModel,
     untrained: Callable[[], PreTrainedModel],
     processor: Any,
-    cfg: ProbeConfig,
+    seeds: int,
 ) -> tuple[list[Row], list[Column]]:
-    """kNN and linear probe on other data, {name of the source}, of random initialisations and of this encoder.
-
-    Raises:
-        ValueError: for data that cannot be read or have no labels.
-    """
+    """kNN and linear probe on other data, {name of the source: labelled images}, of random initialisations and of this
+    encoder."""
     drawn: dict[str, list[float]] = {}
     ours: dict[str, float] = {}
-    for name in names:
-        known = read_other(name, side, cfg)
-        for seed in range(cfg.seeds):
+    for name, known in others.items():
+        for seed in range(seeds):
             set_seed(1000 + seed)
-            for key, value in _last_layer(untrained().to(trained.device).eval(), known, processor).items():
+            for key, value in _classified(untrained().to(trained.device).eval(), known, processor).items():
                 drawn.setdefault(f"{name} {key}", []).append(value)
-        found = _last_layer(trained, known, processor)
+        found = _classified(trained, known, processor)
         ours |= {f"{name} {key}": value for key, value in found.items()}
     columns = [
         Column(f"{name} {key}", f"{name}, {words}")
-        for name in names
+        for name in others
         for key, words in (("knn", "kNN"), ("probe", "probe"))
     ]
     return [Row("random initialisation", dict(drawn)), Row("this run", dict(ours))], columns
@@ -89,8 +84,8 @@ def read_other(name: str, side: int, cfg: ProbeConfig) -> Labelled:
     return known
 
 
-def _last_layer(encoder: PreTrainedModel, known: Labelled, processor: Any) -> dict[str, float]:
-    train, test = (list(features(encoder, rows, processor).values())[-1] for rows in (known.train, known.test))
+def _classified(encoder: PreTrainedModel, known: Labelled, processor: Any) -> dict[str, float]:
+    train, test = (last_layer(encoder, rows, processor) for rows in (known.train, known.test))
     return classify(train, test, known)
 
 
@@ -105,7 +100,7 @@ def robustness(
     pixels = torch.cat([_prepared(images, processor) for images in (clean, *shifted.values())])
     found = {}
     for name, encoder in encoders.items():
-        train = list(features(encoder, known.train, processor).values())[-1]
+        train = last_layer(encoder, known.train, processor)
         guesses, _ = probe_predictions(train, known.train_labels, _pooled(encoder, pixels))
         right = (guesses.reshape(-1, len(wanted)) == wanted).mean(1)  # clean, then each kind at each level
         at = dict(zip(shifted, right[1:].tolist(), strict=True))

@@ -30,7 +30,7 @@ from modalities.vision.sparse_autoencoder import SparseAutoencoder, SparseAutoen
 from modalities.vision.split_brain import SplitBrain, SplitBrainConfig
 from modalities.vision.task import VisionTask
 from modalities.vision.views.pipeline import ViewConfig
-from recipes.vision_build import forget
+from recipes.vision_build import forget, unlearnt
 from recipes.vision_config import EvalConfig
 from recipes.vision_measure import evenly
 from trainers.config import TrainConfig
@@ -166,10 +166,7 @@ def untrained(config: Config, data: ImageSet) -> dict[str, Callable[[], PreTrain
 
 def with_new_weights(config: Config, data: ImageSet) -> VisionTask:
     """The task as it is built, without what the encoder has learnt where `model.start_from` names a checkpoint."""
-    task = build_task(config, data)
-    if config.model.start_from:
-        forget(task.encoder)
-    return task
+    return unlearnt(build_task(config, data), config.model)
 
 
 def build_collate(config: Config, data: ImageSet) -> Any:

@@ -111,19 +111,22 @@ class Run:
         """The command line that repeats this run from the project's folder."""
         return ["accelerate", "launch", f"recipes/{Path(sys.argv[0]).name}", *sys.argv[1:]]
 
-    def report(self, rows: Sequence[Row], columns: Sequence[Column], ours: str, note: str) -> str:
+    def report(self, rows: Sequence[Row], columns: Sequence[Column], ours: str | Sequence[str], note: str) -> str:
         """Print the table with a note, write results.json and return the table as Markdown; columns that the data
         gave no row a number for are left out.
 
-        results.json: {"metrics": the row named `ours`, "baselines": the others by name, "seconds", "device"}; a list
-        of numbers is one per seed.
+        results.json: {"metrics": the row named `ours`, or those rows by name, "baselines": the others by name, "words":
+        what stands instead of numbers, by row, where there are any, "seconds", "device"}; a list of numbers is one per
+        seed.
         """
         metrics = {row.name: row.metrics for row in rows}
+        words = {row.name: row.words for row in rows if row.words}
         self.write(
             "results.json",
             {
-                "metrics": metrics.pop(ours),
+                "metrics": metrics.pop(ours) if isinstance(ours, str) else {name: metrics.pop(name) for name in ours},
                 "baselines": metrics,
+                **({"words": words} if words else {}),
                 "seconds": round(time.perf_counter() - self.began, 1),
                 "device": device_name(self.accelerator),
             },
@@ -136,14 +139,14 @@ class Run:
 
 
 def launch(main: Callable[[C], None], presets: Mapping[str, C], description: str) -> None:
-    """Run a recipe's `main` with options from the command line; a `ValueError`, or a run that has
-    collapsed, becomes one sentence and exit code 2.
+    """Run a recipe's `main` with options from the command line; a `ValueError`, or a run that has collapsed or whose
+    loss is not finite, becomes one sentence and exit code 2.
 
     UNSEEN_TRACEBACK=1 shows where it came from.
     """
     try:
         main(read_options(presets, description))
-    except (ValueError, Collapsed) as error:
+    except (ValueError, FloatingPointError, Collapsed) as error:
         if os.environ.get("UNSEEN_TRACEBACK"):
             raise
         print(f"error: {scrub(str(error))}", file=sys.stderr, flush=True)

@@ -1,6 +1,23 @@
 """Encoders with new weights."""
 
+from typing import TypeVar
+
 from transformers import PreTrainedModel
+
+from modalities.vision.backbones import ModelConfig
+from modalities.vision.task import VisionTask
+
+T = TypeVar("T", bound=VisionTask)
+
+
+def unlearnt(task: T, model: ModelConfig) -> T:
+    """The task as it was built, without what its encoders (and a teacher, which may be what it publishes) have learnt
+    where `model.start_from` names a checkpoint."""
+    if model.start_from:
+        for part in task.children():
+            if isinstance(part, PreTrainedModel):
+                forget(part)
+    return task
 
 
 def forget(encoder: PreTrainedModel) -> None:

@@ -14,7 +14,7 @@ from evaluation.probe import linear_probe
 from evaluation.report import Column, Row
 from modalities.pictures.batches import pixel_batches, readable
 from modalities.pictures.rows import ImageSet, Rows
-from modalities.vision.backbones import layers
+from modalities.vision.backbones import layers, pooled
 from recipes.vision_config import ProbeConfig
 
 Floats = NDArray[np.float32]
@@ -43,7 +43,7 @@ def labelled(data: ImageSet, cfg: ProbeConfig) -> Labelled | None:
     """The labelled rows; None for a stream, whose training rows are not at hand, and without two classes."""
     if not isinstance(data.train, Rows):
         return None
-    chosen, test = evenly(_with_label(data.train), cfg.rows), _with_label(data.test)
+    chosen, test = evenly(with_label(data.train), cfg.rows), with_label(data.test)
     train = readable(chosen)
     if len(test) == 0 or len(set(train.labels)) < 2:
         return None
@@ -65,7 +65,8 @@ def evenly(rows: Rows, count: int) -> Rows:
     return rows.select(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(np.int64))
 
 
-def _with_label(rows: Rows) -> Rows:
+def with_label(rows: Rows) -> Rows:
+    """Those that have one."""
     return rows.select([place for place, label in enumerate(rows.labels) if label is not None])
 
 
@@ -74,6 +75,13 @@ def features(encoder: PreTrainedModel, rows: Rows, processor: Any) -> dict[str, 
     """Features of whole images from every layer, {name: (n, d)}, the last layer last, through the image processor."""
     parts = [layers(encoder, pixels.to(encoder.device)) for pixels in pixel_batches(rows, processor)]
     return {name: torch.cat([part[name] for part in parts]).float().cpu().numpy() for name in parts[0]}
+
+
+@torch.inference_mode()
+def last_layer(encoder: PreTrainedModel, rows: Rows, processor: Any) -> Floats:
+    """Features of whole images from the last layer alone, (n, d), as `features` has them."""
+    parts = [pooled(encoder, pixels.to(encoder.device)) for pixels in pixel_batches(rows, processor)]
+    return torch.cat(parts).float().cpu().numpy()
 
 
 def measure(encoder: PreTrainedModel, known: Labelled, processor: Any) -> tuple[dict[str, float], str]:

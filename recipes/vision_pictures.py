@@ -20,7 +20,7 @@ from modalities.vision.saliency import saliency
 from modalities.vision.task import VisionTask
 from recipes.vision_config import VisionConfig
 from recipes.vision_labels import Curves
-from recipes.vision_measure import Labelled, evenly, features
+from recipes.vision_measure import Labelled, evenly, last_layer
 
 _EXAMPLES, _QUERIES, _NEAREST, _SALIENT = 6, 8, 6, 8
 _SIDE = 96  # pixels of a picture in a sheet
@@ -89,8 +89,8 @@ def _neighbours(
     """Held-out images and those nearest to them among training images, or among each other of a stream."""
     among = test if train is None else train
     queries = drawn(len(test), _QUERIES)
-    others = list(features(encoder, among, processor).values())[-1]
-    found = list(features(encoder, test.select(queries), processor).values())[-1]
+    others = last_layer(encoder, among, processor)
+    found = last_layer(encoder, test.select(queries), processor)
     cosines = unit_rows(found.astype(np.float64)) @ unit_rows(others.astype(np.float64)).T  # (q, n)
     if train is None:
         cosines[range(len(queries)), queries] = -2  # not itself

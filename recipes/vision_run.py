@@ -93,9 +93,18 @@ class Found:
 
 
 def with_labels(
-    found: Found, encoders: Encoders, known: Labelled, data: ImageSet, config: VisionConfig, run: Run
+    found: Found,
+    encoders: Encoders,
+    known: Labelled,
+    data: ImageSet,
+    config: VisionConfig,
+    run: Run,
+    saw_labels: bool = False,
 ) -> None:
-    """Add what labels bring: the bound, fine-tuning, and both by number of labels. Every process takes part."""
+    """Add what labels bring: the bound, fine-tuning, and both by number of labels. Every process takes part.
+
+    saw_labels: the method had labels itself, so nothing of it is told by how few there are.
+    """
     accelerator = run.accelerator
     if len(known.train) < accelerator.num_processes:
         return
@@ -104,7 +113,9 @@ def with_labels(
         found.after.append(Row("supervised", dict(bound)))
         found.metrics |= learn_labels(encoders.trained, "fine-tuned", known, data, config, accelerator).scores
     if config.eval.fractions:
-        found.curves = few_labels(encoders.unlearnt, encoders.trained, known, data, config, accelerator)
+        found.curves = few_labels(
+            encoders.unlearnt, None if saw_labels else encoders.trained, known, data, config, accelerator
+        )
 
 
 def frozen(

@@ -180,7 +180,7 @@ def normalise(images: Tensor) -> Tensor:
 
 def feature_map(encoder: PreTrainedModel, pixels: Tensor) -> Tensor:
     """The last layer in its places: (n, d, h, w). pixels (n, channels, height, width) of any size."""
-    return _maps(encoder, pixels)[-1]
+    return _maps(encoder, pixels, _states(encoder, pixels))[-1]
 
 
 def pooled(encoder: PreTrainedModel, pixels: Tensor) -> Tensor:
@@ -189,9 +189,12 @@ def pooled(encoder: PreTrainedModel, pixels: Tensor) -> Tensor:
 
 
 def layers(encoder: PreTrainedModel, pixels: Tensor) -> dict[str, Tensor]:
-    """Mean over places of every stage of a convolutional net or layer of a ViT, {name: (n, d)}, the last one last."""
+    """Mean over places of every stage of a convolutional net or layer of a ViT, {name: (n, d)}, the last one last; of a
+    ViT before them "class token", as it leaves the last layer."""
+    states = _states(encoder, pixels, inner=True)
     name = "stage" if isinstance(encoder, _CONVOLUTIONAL) else "layer"
-    return {f"{name} {i}": found.mean((2, 3)) for i, found in enumerate(_maps(encoder, pixels, inner=True), 1)}
+    means = {f"{name} {i}": found.mean((2, 3)) for i, found in enumerate(_maps(encoder, pixels, states), 1)}
+    return means if isinstance(encoder, _CONVOLUTIONAL) else {"class token": states[-1][:, 0], **means}
 
 
 def width_of(encoder: PreTrainedModel) -> int:
@@ -200,7 +203,22 @@ def width_of(encoder: PreTrainedModel) -> int:
     return int(config.hidden_sizes[-1] if isinstance(encoder, _CONVOLUTIONAL) else config.hidden_size)
 
 
-def _maps(encoder: PreTrainedModel, pixels: Tensor, inner: bool = False) -> list[Tensor]:
+def require_side(encoder: PreTrainedModel, side: int, option: str) -> None:
+    """Raise ValueError where images of `side` pixels, as `option` asks for, leave the encoder without any place."""
+    if isinstance(encoder, ResNetModel):
+        return  # its kernels reach over the edge
+    least = int(encoder.config.patch_size)
+    if isinstance(encoder, ConvNextModel):
+        least *= 2 ** (len(encoder.config.hidden_sizes) - 1)
+    if side < least:
+        raise ValueError(
+            f"{option} is {side}, but a {type(encoder).__name__} of this shape needs images of {least} pixels or more; "
+            "raise it."
+        )
+
+
+def _states(encoder: PreTrainedModel, pixels: Tensor, inner: bool = False) -> list[Tensor]:
+    """What leaves the last layer, or every one: maps (n, d, h, w), or of a ViT tokens (n, t, d)."""
     if isinstance(encoder, _CONVOLUTIONAL):
         out = encoder(pixels, output_hidden_states=inner)
         return list(out.hidden_states[1:]) if inner else [out.last_hidden_state]
@@ -208,7 +226,12 @@ def _maps(encoder: PreTrainedModel, pixels: Tensor, inner: bool = False) -> list
     other = tuple(pixels.shape[-2:]) != ((size, size) if isinstance(size, int) else tuple(size))
     out = encoder(pixels, output_hidden_states=inner, interpolate_pos_encoding=other)
     # The last hidden state has passed the final norm, the ones inside have not.
-    states = [*out.hidden_states[1:-1], out.last_hidden_state] if inner else [out.last_hidden_state]
+    return [*out.hidden_states[1:-1], out.last_hidden_state] if inner else [out.last_hidden_state]
+
+
+def _maps(encoder: PreTrainedModel, pixels: Tensor, states: list[Tensor]) -> list[Tensor]:
+    if isinstance(encoder, _CONVOLUTIONAL):
+        return states
     patch = encoder.config.patch_size
     grid = (pixels.shape[-2] // patch, pixels.shape[-1] // patch)
     first = states[0].shape[1] - grid[0] * grid[1]  # class and other tokens in front of the patches

@@ -13,8 +13,8 @@ class DataConfig(TableConfig):
     """photos (crops of photographs), openmoji (drawings), digits, solar (cells); or a Hub data set, a folder (with a
     sub-folder for each class, or metadata.csv), or a file or glob of .parquet, .tar (webdataset), .csv or .jsonl."""
     label_column: str = "auto"
-    """Column with a class, for evaluation only. auto: label (in folders, the sub-folder) or cls, where there is one;
-    empty: none."""
+    """Column with a class, for evaluation; in training only methods that learn from labels see it. auto: label (in
+    folders, the sub-folder) or cls, where there is one; empty: none."""
     side: int = 96
     """Height and width in pixels of the squares that training gets, from which it cuts its views. The short side is
     resized to it; a long side is cut at random in training, in the middle otherwise."""

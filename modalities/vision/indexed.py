@@ -1,7 +1,6 @@
-"""Batches that know which training picture each of their rows is, for methods that remember something of every one."""
+"""Batches that know which picture each of their rows is, for methods that remember pictures of earlier steps."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,16 +12,21 @@ from modalities.vision.collate import ImageCollate
 
 
 class Indexed:
-    """Adds index (n,) to the batches of another collator: the place of each picture's row among the training rows.
+    """Adds index int64 (n,) to the batches of another collator, by which a picture is known again.
 
     Where a picture cannot be read and another takes its place, that one brings its own index.
+
+    Args:
+        ids: of the training rows, the only ones there may be: an index is a place among them. Without them it is the
+            row's own id, and any row will do, of a stream too.
     """
 
-    def __init__(self, collate: ImageCollate, ids: Sequence[Any]) -> None:
+    def __init__(self, collate: ImageCollate, ids: Sequence[int] | None = None) -> None:
         self.collate = collate
-        self.places: Mapping[Any, int] = {row_id: place for place, row_id in enumerate(ids)}
+        self.places = None if ids is None else {row_id: place for place, row_id in enumerate(ids)}
 
     def __call__(self, rows: Sequence[Row], seeds: npt.NDArray[np.uint64]) -> Batch:
         """The other collator's batch and index."""
         batch, shown = self.collate.with_rows(rows, seeds)
-        return {**batch, "index": torch.tensor([self.places[row["id"]] for row in shown])}
+        found = [row["id"] if self.places is None else self.places[row["id"]] for row in shown]
+        return {**batch, "index": torch.tensor(found, dtype=torch.int64)}

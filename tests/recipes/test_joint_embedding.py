@@ -17,7 +17,7 @@ from modalities.vision.config import DataConfig
 from modalities.vision.joint.views import JointViews
 from modalities.vision.sources import load
 from recipes import joint_embedding
-from recipes.joint_build import asked, build_collate, build_task, effort, seen, untrained
+from recipes.joint_build import asked, build_collate, build_task, effort, made_by, seen, untrained, with_new_weights
 from recipes.joint_config import JointEvalConfig
 from recipes.joint_tasks import PRESETS, Config
 from recipes.run import read_options
@@ -42,6 +42,7 @@ def tiny(name: str, source: Path, out: Path, **measured: Any) -> Config:
     )
     task = default.task
     task = replace(task, **{name: value for name, value in FEWER.items() if hasattr(task, name)})  # type: ignore[type-var]
+    steps = 9  # enough of 8 rows to see 48 images once and half again, as clusters need
     options: dict[str, Any] = {"seeds": 2, "supervised_epochs": 0.0, "classic": False, "robust": 0, "watched": 0}
     return replace(
         default,
@@ -49,7 +50,9 @@ def tiny(name: str, source: Path, out: Path, **measured: Any) -> Config:
         views=views,
         model=shape,
         task=task,
-        train=replace(default.train, out=out, batch_size=ROWS, steps=2, log_every=1, evaluate_every=0, tracker="none"),
+        train=replace(
+            default.train, out=out, batch_size=ROWS, steps=steps, log_every=1, evaluate_every=0, tracker="none"
+        ),
         eval=JointEvalConfig(**options | measured),
     )
 
@@ -63,10 +66,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_preset_is_built_and_takes_two_steps(name: str, source: Path) -> None:
     config = tiny(name, source, source.parent / "unused")
     data = load(config.data)
-    known = labelled(data, config.eval)
     torch.manual_seed(0)
     task = build_task(config, data)
-    collate = build_collate(config, task, data, known)
+    collate = build_collate(config, task, data)
     optimizer = torch.optim.AdamW([w for w in task.parameters() if w.requires_grad])
     for step in range(2):
         places = np.arange(ROWS) + step * ROWS
@@ -76,13 +78,13 @@ def test_every_preset_is_built_and_takes_two_steps(name: str, source: Path) -> N
         out["loss"].backward()
         optimizer.step()
         task.after_step((step + 1) / 2)
-    collate, rows, words = asked(config, task, data, known)
-    assert ("training" in words) == task.indexed
+    collate, rows, words = asked(config, task, data)
+    assert ("training" in words) == hasattr(config.task, "rows")
     out = task.eval()(collate(rows.__getitems__(list(range(ROWS))), mix(np.arange(ROWS, dtype=np.uint64))))
     assert out["loss"].isfinite()
     columns = illustration(task, rows, collate, 3)
     assert len(columns) > 1 and all(len(column) == 3 for column in columns.values())
-    assert f"A step takes {ROWS} images" in effort(config, task, len(data.train), 1)
+    assert f"A step takes {ROWS} images, {task.views_in_words(ROWS)}, and " in effort(config, task, len(data.train), 1)
     kinds = {type(encoder()) for encoder in untrained(config, data).values()}
     assert kinds == {type(task.export())}
 
@@ -122,35 +124,80 @@ def test_what_saw_labels_says_so(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(joint_embedding, "draw_pictures", lambda *_: {})
-    config = tiny("s4l", source, tmp_path, supervised_epochs=1.0, seeds=1)
+    config = tiny("s4l", source, tmp_path, supervised_epochs=1.0, seeds=1, fractions="0.5")
     joint_embedding.main(config)
     results = json.loads((tmp_path / "results.json").read_text())
     assert 0 <= results["metrics"]["few"] <= 1 and results["baselines"]["supervised, the same few labels"]["few"] >= 0
     card = (tmp_path / "README.md").read_text()
     assert "trained with 5 labels on 48 images" in card and "saw the labels of 5 of 48 training images" in card
+    assert "All trained on labels: 1 steps on those of 48 images, on the few that the method saw 9." in card
+    (alone,) = [log for log in tmp_path.glob("supervised/*/metrics.jsonl") if "/5-" in str(log)]
+    assert json.loads(alone.read_text().splitlines()[-1])["step"] == 9
+    curves = card.split("By labels:")[1]
+    assert "| supervised |" in curves and "fine-tuned" not in curves and "frozen, pretrained" not in curves
+    assert "Curves by number of labels leave it out" in card
     assert f"A step takes {ROWS} images" in capsys.readouterr().out
 
 
 def test_labels_that_are_not_given_are_not_seen(source: Path) -> None:
     config = tiny("s4l", source, source)
     data = load(config.data)
-    known = labelled(data, config.eval)
     task = build_task(config, data)
-    collate = build_collate(config, task, data, known)
+    collate = build_collate(config, task, data)
     batch = collate(data.train.__getitems__(list(range(48))), np.arange(48, dtype=np.uint64))
-    given = set(seen(config, known).ids.tolist())
+    given = set(seen(config, data).ids.tolist())
     assert len(given) == 5 and not given & set(data.test.ids.tolist())
     assert 0 < int((batch["labels"] >= 0).sum()) < 48
-    alone = build_collate(replace(config, task=replace(config.task, labelled_share=0.0)), task, data, known)
+    alone = build_collate(replace(config, task=replace(config.task, labelled_share=0.0)), task, data)
     batch = alone(data.train.__getitems__(list(range(48))), np.arange(48, dtype=np.uint64))
     assert int((batch["labels"] >= 0).sum()) == 5  # the broken twin would show 48
+
+
+def test_how_features_are_measured_does_not_decide_which_labels_are_seen(source: Path) -> None:
+    config = tiny("sup-con", source, source)
+    data = load(config.data)
+    fewer = replace(config, eval=replace(config.eval, rows=10))
+    known = labelled(data, fewer.eval)
+    assert known is not None and len(known.train) == 10  # the broken twin's labels
+    assert len(seen(fewer, data)) == 48 and made_by(fewer, data) == made_by(config, data)
+    few, more = (tiny(name, source, source) for name in ("s4l", "uda"))
+    assert made_by(few, data)["labels"] == made_by(more, data)["labels"] != made_by(config, data)["labels"]
+    assert "labels" not in made_by(tiny("simclr", source, source), data)
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name not in ("cmc",)])  # which starts from nothing
+def test_new_weights_are_not_those_it_starts_from(name: str, source: Path, tmp_path: Path) -> None:
+    config = tiny(name, source, tmp_path)
+    data = load(config.data)
+    torch.manual_seed(0)
+    build_task(config, data).save(tmp_path / "saved")
+    config = replace(config, model=replace(config.model, start_from=str(tmp_path / "saved")))
+    given, drawn = build_task(config, data).export(), with_new_weights(config, data).export()
+    kernel = "embeddings.patch_embeddings.projection" if config.model.kind == "vit" else "embedder.embedder.convolution"
+    learnt = AutoModel.from_pretrained(tmp_path / "saved").get_parameter(f"{kernel}.weight")
+    assert given.get_parameter(f"{kernel}.weight").equal(learnt)  # the broken twin: what was learnt is still there
+    assert not drawn.get_parameter(f"{kernel}.weight").equal(learnt)
+
+
+def test_a_queue_knows_its_own_pictures_of_a_stream_and_held_out_ones(source: Path) -> None:
+    config = tiny("moco", source, source)
+    data = load(config.data)
+    of_stream = replace(data, train=iter([]))  # type: ignore[arg-type]
+    task = build_task(config, of_stream)
+    rows = data.train.__getitems__(list(range(ROWS)))
+    batch = build_collate(config, task, of_stream)(rows, np.arange(ROWS, dtype=np.uint64))
+    assert batch["index"].tolist() == data.train.ids[:ROWS].tolist()
+    collate, held_out, words = asked(config, task, of_stream)
+    assert words == "held-out images" and held_out is data.test
+    batch = collate(held_out.__getitems__([0, 1]), np.arange(2, dtype=np.uint64))
+    assert batch["index"].tolist() == data.test.ids[:2].tolist()
 
 
 def test_effort_is_said(source: Path) -> None:
     config = tiny("simclr", source, source)
     data = load(config.data)
     task = build_task(config, data)
-    assert "8 images, 16 views of 2 x 40 pixels a side, and 14 negatives for each query." in effort(config, task, 48, 1)
+    assert "8 images, 16 views of 40 px, and 14 negatives for each query." in effort(config, task, 48, 1)
     assert "8 images, 4 on each of 2 processes, 16 views" in effort(config, task, 48, 2)
     config = tiny("moco", source, source)
     task = build_task(config, data)
@@ -159,10 +206,25 @@ def test_effort_is_said(source: Path) -> None:
     assert "more than" not in effort(config, task, 1_000_000, 1)
 
 
-def test_what_cannot_work_is_said(source: Path, tmp_path: Path) -> None:
+def test_what_cannot_work_is_said(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny("s4l", source, tmp_path / "labels")
-    with pytest.raises(ValueError, match=r"task\.classes is 0|S4L learns from labels, and there are none"):
+    with pytest.raises(ValueError, match=r"task\.classes is 0, but s4l learns from labels too"):
         joint_embedding.main(replace(config, data=replace(config.data, label_column="")))
+    config = tiny("sup-con", source, tmp_path / "no_labels")
+    with pytest.raises(ValueError, match=r"SupCon learns from labels\. There are no labels of two classes or more"):
+        joint_embedding.main(replace(config, data=replace(config.data, label_column="")))
+    with pytest.raises(ValueError, match=r"SupCon learns from labels\. A stream's labels are not at hand"):
+        seen(config, replace(load(config.data), train=iter([])))  # type: ignore[arg-type]
+    config = tiny("simclr", source, tmp_path / "transfer", transfer=str(source))
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(ValueError, match=r"data\.held_out=400 leaves nothing to train on"),
+    ):
+        patch.setattr(joint_embedding, "fit", lambda *_: pytest.fail("it should be said before training"))
+        joint_embedding.main(config)
+    short = tiny("deep-cluster", source, tmp_path / "short")
+    with pytest.raises(ValueError, match=r"train\.steps"):
+        joint_embedding.main(replace(short, train=replace(short.train, steps=1)))
     indexed = next(name for name in PRESETS if any(f == "rows" for f in vars(PRESETS[name].task)))
     config = tiny(indexed, source, tmp_path / "rows")
     data = load(config.data)
@@ -177,9 +239,8 @@ def test_what_cannot_work_is_said(source: Path, tmp_path: Path) -> None:
 
 def test_a_run_that_collapses_ends(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny("simclr", source, tmp_path)
-    config = replace(config, train=replace(config.train, steps=6))
-    monkeypatch.setattr("modalities.vision.joint.task.verdict", lambda scalars: "all is one.")
-    with pytest.raises(Collapsed, match="Step 3 of 6: all is one"):
+    monkeypatch.setattr("modalities.vision.joint.task.verdict", lambda *_, **__: "all is one.")
+    with pytest.raises(Collapsed, match="Step 3 of 9: all is one"):
         joint_embedding.main(config)
 
 

@@ -24,8 +24,15 @@ def ends_with(error: Exception) -> None:
     launch(main, {"toy": Options()}, "A recipe that fails.")
 
 
-@pytest.mark.parametrize("error", [Collapsed("Step 3 of 6: all is one."), ValueError("size is 1; give 2.")])
-def test_a_collapse_and_a_wrong_option_are_one_sentence(
+@pytest.mark.parametrize(
+    "error",
+    [
+        Collapsed("Step 3 of 6: all is one."),
+        ValueError("size is 1; give 2."),
+        FloatingPointError("Step 3: not finite."),
+    ],
+)
+def test_what_ends_a_run_and_a_wrong_option_are_one_sentence(
     error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["toy.py"])
