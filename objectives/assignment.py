@@ -14,11 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from objectives.gather import here
 from objectives.precision import full_precision
-
-
-def _alone(x: Tensor) -> Tensor:
-    return x
 
 
 @torch.no_grad()
@@ -27,7 +24,7 @@ def sinkhorn(
     scores: Tensor,
     epsilon: float = 0.05,
     iterations: int = 3,
-    everyone: Callable[[Tensor], Tensor] = _alone,
+    everyone: Callable[[Tensor], Tensor] = here,
     tolerance: float = 0.0,
 ) -> Tensor:
     """Soft assignment of rows to columns that fits the scores and gives every column the same share of all rows.

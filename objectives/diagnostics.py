@@ -54,9 +54,13 @@ def effective_rank(x: Tensor) -> Tensor:
 
     Returns:
         exp of the entropy of the *singular values* of the centred matrix, divided by their sum. (Eigenvalues of the
-        covariance are their squares and give a smaller number.) Between 1 and min(n - 1, d); 0 if all rows are equal.
+        covariance are their squares and give a smaller number.) Between 1 and min(n - 1, d); 0 if all rows are equal;
+        NaN where a number is not finite.
     """
-    values = torch.linalg.svdvals(x - x.mean(dim=0))  # (min(n, d),)
+    centred = x - x.mean(dim=0)
+    if not bool(centred.isfinite().all()):  # of which the decomposition would raise an error
+        return centred.new_full((), math.nan)
+    values = torch.linalg.svdvals(centred)  # (min(n, d),)
     # Equal rows leave rounding noise behind, whose spectrum is flat: it would pass for a rich embedding.
     noise = torch.finfo(x.dtype).eps * max(x.shape) * torch.linalg.matrix_norm(x)
     values = torch.where(values > noise, values, 0.0)

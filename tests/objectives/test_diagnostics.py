@@ -62,6 +62,13 @@ def test_effective_rank_of_a_collapsed_embedding_is_not_that_of_its_rounding_noi
     assert diagnostics.effective_rank(point + 1e6 * noise).item() > 10
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_effective_rank_of_what_is_not_finite_is_not_a_number(bad: float) -> None:
+    x = X.detach().clone()
+    x[2, 1] = bad
+    assert diagnostics.effective_rank(x).isnan()
+
+
 def test_embedding_std() -> None:
     even = torch.randn(2000, 16, generator=torch.Generator().manual_seed(0))
     assert abs(diagnostics.embedding_std(even).item() - 0.25) < 0.01

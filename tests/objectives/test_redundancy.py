@@ -9,8 +9,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from objectives.gather import all_reduce, rank, world_size
-from objectives.redundancy import Total, barlow_twins, here, vicreg
+from objectives.gather import all_reduce, here, rank, world_size
+from objectives.redundancy import Total, barlow_twins, vicreg
 from tests.reference import redundancy as reference
 from tests.world import run_in_world
 

@@ -37,7 +37,7 @@ class AMDIMConfig:
             raise ValueError(f"task.width {self.width} and task.places {self.places} must be at least 1.")
         if not self.clip > 0:
             raise ValueError(f"task.clip {self.clip} must be above 0; 20 is usual.")
-        if self.penalty < 0:
+        if not self.penalty >= 0:
             raise ValueError(f"task.penalty {self.penalty} must not be negative; 0.04 is usual.")
 
 

@@ -29,7 +29,7 @@ class BarlowTwinsConfig:
     """Of the embeddings; 8192 in the paper."""
 
     def __post_init__(self) -> None:
-        if self.weight < 0:
+        if not self.weight >= 0:
             raise ValueError(f"task.weight {self.weight} must not be negative.")
         for name in ("hidden", "width"):
             if getattr(self, name) < 1:
@@ -40,6 +40,7 @@ class BarlowTwins(JointTask):
     """Each dimension of a view's embedding correlates with itself in the other view, and with no other."""
 
     coupled = True
+    centred = True
 
     def __init__(self, model: ModelConfig, views: JointViews, cfg: BarlowTwinsConfig) -> None:
         super().__init__(model, views)

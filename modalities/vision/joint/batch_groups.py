@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from modalities.draws import uniform_on_device
 from modalities.vision.batch_norm import in_groups
+from objectives.contrastive import own_columns
 from objectives.gather import gather, rank, world_size
 
 _STREAM = 64  # of the permutation; the views have those below
@@ -21,7 +22,8 @@ def groups_in_order(seeds: Tensor, count: int) -> Tensor:
     """Groups of neighbours in the global batch: int64 (n,) in [0, count), of this process's rows, whose seeds are
     int64 (n,)."""
     n = len(seeds)
-    return (rank() * n + torch.arange(n, device=seeds.device)) * count // (n * world_size())
+    everyone = n * world_size()
+    return own_columns(n, everyone, rank() * n, seeds.device) * count // everyone
 
 
 def shuffled_groups(seeds: Tensor, count: int) -> Tensor:

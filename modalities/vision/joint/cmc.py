@@ -17,7 +17,7 @@ from modalities.vision.joint.task import JointTask
 from modalities.vision.joint.views import JointViews
 from modalities.vision.task import Panels
 from modalities.vision.views.pipeline import make_views
-from objectives.contrastive import info_nce
+from objectives.contrastive import info_nce, own_columns
 from objectives.gather import gather, rank
 
 
@@ -77,11 +77,11 @@ class CMC(JointTask):
         """The mean of InfoNCE from grey to colour and back, over both crops, against all processes' pictures."""
         if not self.cfg.same_crop:
             colour1, colour2 = colour2, colour1
-        own = torch.arange(len(grey1), device=grey1.device) + rank() * len(grey1)
         losses = []
         for grey, colour in ((grey1, colour1), (grey2, colour2)):
-            losses.append(info_nce(grey, gather(colour), self.cfg.temperature, own))
-            losses.append(info_nce(colour, gather(grey), self.cfg.temperature, own))
+            for queries, keys in ((grey, gather(colour)), (colour, gather(grey))):
+                own = own_columns(len(queries), len(keys), rank() * len(queries), queries.device)
+                losses.append(info_nce(queries, keys, self.cfg.temperature, own))
         return {"loss": torch.stack(losses).mean(), **health(grey1, colour1)}
 
     def features(self, pixels: Tensor) -> Tensor:

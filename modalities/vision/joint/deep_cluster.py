@@ -4,6 +4,7 @@ The first form trains a linear classifier that starts anew after every clusterin
 of a task here, and the second form is the better one.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -45,7 +46,7 @@ class DeepClusterConfig:
     def __post_init__(self) -> None:
         if not self.temperature > 0:
             raise ValueError(f"task.temperature {self.temperature} must be above 0; 0.1 is usual.")
-        for name, least in (("clusters", 2), ("clusterings", 1), ("width", 1), ("every", 0), ("rounds", 1)):
+        for name, least in {"clusters": 2, "clusterings": 1, "width": 1, "every": 0, "rounds": 1, "rows": 0}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"task.{name} {getattr(self, name)} must be at least {least}.")
 
@@ -55,11 +56,12 @@ class DeepCluster(JointTask):
     they were last shown, and their centroids are the classifier's weights until the next clustering.
 
     The released code passes over all pictures before it starts. Here the first epoch does that: while no cluster is
-    known, the loss is 0 and the weights do not learn.
+    known, the loss is 0 and the weights rest.
     """
 
     coupled = True
     indexed = True
+    multi_crop = True
 
     def __init__(self, model: ModelConfig, views: JointViews, cfg: DeepClusterConfig) -> None:
         super().__init__(model, views)
@@ -97,6 +99,15 @@ class DeepCluster(JointTask):
         logits = scores(z.flatten(0, 1), partition.centroids) / self.cfg.temperature  # (n*v, k)
         labels = partition.labels[index].repeat_interleave(z.shape[1])  # (n*v,)
         return cluster_cross_entropy(logits, labels, total=all_reduce)
+
+    def require(self, rows_per_step: int, steps: int) -> None:
+        """See `JointTask`; there has to be time for clusters."""
+        super().require(rows_per_step, steps)
+        self.clock.require(rows_per_step, steps, self.cfg.clusters)
+
+    def resting(self, progress: float) -> Iterable[nn.Parameter]:
+        """All weights, while no cluster is known."""
+        return () if self._partitions()[0].known() else self.all_at_rest()
 
     def after_step(self, progress: float) -> None:
         """Remember this step's embeddings, and cluster when it is time."""

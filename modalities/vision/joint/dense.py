@@ -18,6 +18,7 @@ from modalities.vision.joint.views import JointViews
 from modalities.vision.task import Panels
 from modalities.vision.views.geometry import Geometry, grid_points
 from modalities.vision.views.pipeline import make_views
+from objectives.contrastive import own_columns
 from objectives.gather import all_reduce, gather, rank, world_size
 from objectives.pixel_contrast import Terms, matches, non_matches, pixel_nce
 
@@ -138,7 +139,7 @@ class Dense(JointTask):
     def _strangers(self, second: Tensor, seeds: Tensor) -> Tensor:
         """Drawn places of other pictures' second views, of all processes: (n, q, d)."""
         everyone = gather(second)  # (m, p, d)
-        own = torch.arange(len(second), device=second.device)[:, None] + rank() * len(second)  # (n, 1)
+        own = own_columns(len(second), len(everyone), rank() * len(second), second.device)[:, None]  # (n, 1)
         picture, place = uniform_on_device(seeds, 2 * self.cfg.others, _OTHERS).chunk(2, 1)  # (n, q) each
         away = 1 + (picture * (len(everyone) - 1)).long()
         return everyone[(own + away) % len(everyone), (place * everyone.shape[1]).long()]

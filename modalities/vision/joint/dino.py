@@ -89,6 +89,7 @@ class DINO(JointTask):
     """
 
     coupled = True  # by the centre, which comes from all rows of a step
+    multi_crop = True
 
     centre: Tensor
     teacher_temperature: Tensor

@@ -1,8 +1,7 @@
 """Spherical k-means (Dhillon and Modha 2001, Machine Learning 42) over a memory bank, the same on every process.
 
 Every process computes it all from its own copy of the bank, and nothing is sent: the copies are equal, and no sum here
-is taken in an order that could differ (`index_add_` on CUDA would). Should two machines round differently all the same,
-DistributedDataParallel hands the buffers of the first process to all at the next forward pass.
+is taken in an order that could differ (`index_add_` on CUDA would).
 """
 
 from typing import NamedTuple

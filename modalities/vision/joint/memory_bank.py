@@ -29,7 +29,7 @@ class MemoryBank(nn.Module):
 
         index: (n,) long, the rows. z: (n, d), normalised here. Where a row comes twice, the later one counts alone.
         """
-        last = _last_places(index, len(self.rows))
+        last = last_places(index, len(self.rows))
         z = F.normalize(z.to(self.rows.dtype), dim=1)[last]  # (n, d)
         keep = torch.where(self.seen[index], momentum, 0.0).to(z)[:, None]  # (n, 1)
         # A row that comes twice is now written twice with the same numbers: in which order, does not matter.
@@ -37,7 +37,7 @@ class MemoryBank(nn.Module):
         self.seen.index_fill_(0, index, True)
 
 
-def _last_places(index: Tensor, rows: int) -> Tensor:
+def last_places(index: Tensor, rows: int) -> Tensor:
     """(n,) long: for each entry of index (n,), the place of the last one that equals it."""
     places = torch.arange(len(index), device=index.device)
     return places.new_zeros(rows).scatter_reduce(0, index, places, "amax")[index]

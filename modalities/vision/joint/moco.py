@@ -1,5 +1,6 @@
 """MoCo v1 and v2: He et al. 2019, arXiv 1911.05722, and Chen et al. 2020, arXiv 2003.04297; and MoCHi, 2010.01028."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +24,7 @@ from modalities.vision.joint.queue import Queue
 from modalities.vision.joint.task import JointTask
 from modalities.vision.joint.teacher import follow, teacher_of
 from modalities.vision.joint.views import JointViews
-from objectives.gather import gather, world_size
+from objectives.gather import gather
 from objectives.mixed_negatives import draws_needed, mixed_negatives
 from objectives.queue_contrast import queue_info_nce
 
@@ -74,8 +75,8 @@ class MoCoConfig:
 class MoCo(JointTask):
     """Find the key of the other view, made by a network that follows the encoder slowly, among keys of earlier steps.
 
-    The queue starts empty and the loss of the first step is 0; in the released code random vectors fill it. MoCHi
-    mixes from the first keys on, without the paper's epochs of warm-up.
+    The queue starts empty: in the first step the loss is 0 and the weights rest. In the released code random vectors
+    fill it. MoCHi mixes from the first keys on, without the paper's epochs of warm-up.
     """
 
     coupled = True
@@ -122,6 +123,10 @@ class MoCo(JointTask):
         loss = queue_info_nce(flat, own, self.past.rows, self.cfg.temperature, ignore, *mixes)
         return {"loss": loss, **health(queries[:, 0], keys[:, 0]), **self.past.age()}
 
+    def resting(self, progress: float) -> Iterable[nn.Parameter]:
+        """All weights, while the queue is empty."""
+        return () if int(self.past.filled) else self.all_at_rest()
+
     def after_step(self, progress: float) -> None:
         """The keys' network follows, and the keys of the step, of all processes, enter the queue."""
         follow(self.key_encoder, self.encoder, self.cfg.momentum)
@@ -136,12 +141,17 @@ class MoCo(JointTask):
         """Those of a full queue, and the mixes."""
         return self.cfg.queue + self.cfg.mixed + self.cfg.mixed_with_query
 
+    def require(self, rows_per_step: int, steps: int) -> None:
+        """See `JointTask`; the queue has to hold a step's keys, and every group two of its rows."""
+        super().require(rows_per_step, steps)
+        self.past.require((2 if self.cfg.symmetric else 1) * rows_per_step)
+        require_groups(rows_per_step, self.cfg.bn_groups)
+
     def _encoded(self, encoder: PreTrainedModel, views: list[Tensor], seeds: Tensor, shuffle: bool) -> Tensor:
         """Features of all views in one pass, (v*n, d), view by view; batch norms in groups of rows if asked for."""
         count, pixels = self.cfg.bn_groups, torch.cat(views)
         if not count:
             return pooled(encoder, pixels)
-        require_groups(len(seeds) * world_size(), count)
         groups = shuffled_groups(seeds, count) if shuffle else groups_in_order(seeds, count)
         with grouped_by_view(encoder, groups, count, len(views)):
             return pooled(encoder, pixels)

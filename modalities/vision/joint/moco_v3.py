@@ -13,7 +13,7 @@ from modalities.vision.joint.health import health
 from modalities.vision.joint.task import JointTask
 from modalities.vision.joint.teacher import cosine_momentum, follow, teacher_of
 from modalities.vision.joint.views import JointViews
-from objectives.contrastive import info_nce
+from objectives.contrastive import info_nce, own_columns
 from objectives.gather import gather, rank
 
 
@@ -76,8 +76,9 @@ class MoCoV3(JointTask):
 
     def loss_from(self, q1: Tensor, q2: Tensor, k1: Tensor, k2: Tensor) -> dict[str, Tensor]:
         """InfoNCE of each view's queries among the other view's keys, times 2 * temperature as in the paper's code."""
-        own = rank() * len(q1) + torch.arange(len(q1), device=q1.device)  # (n,)
-        losses = [info_nce(q, gather(k.detach()), self.temperature, own) for q, k in ((q1, k2), (q2, k1))]
+        keys1, keys2 = gather(k1.detach()), gather(k2.detach())  # (all n, width) each
+        own = own_columns(len(q1), len(keys1), rank() * len(q1), q1.device)
+        losses = [info_nce(q, keys, self.temperature, own) for q, keys in ((q1, keys2), (q2, keys1))]
         return {"loss": 2 * self.temperature * (losses[0] + losses[1]), **health(q1, k2)}
 
     def after_step(self, progress: float) -> None:

@@ -13,7 +13,7 @@ from modalities.vision.joint.health import health
 from modalities.vision.joint.queue import Queue
 from modalities.vision.joint.task import JointTask
 from modalities.vision.joint.views import JointViews
-from objectives.contrastive import info_nce
+from objectives.contrastive import info_nce, own_columns
 from objectives.gather import gather, rank
 from objectives.precision import full_precision
 
@@ -70,9 +70,9 @@ class NNCLR(JointTask):
     def loss_from(self, p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor) -> dict[str, Tensor]:
         """InfoNCE of each view's neighbours against the predictions from the other view, both ways."""
         near1, near2 = self.neighbours(z1), self.neighbours(z2)
-        own = torch.arange(len(p1), device=p1.device) + rank() * len(p1)
-        forth = info_nce(near1, gather(p2), self.temperature, own)
-        back = info_nce(near2, gather(p1), self.temperature, own)
+        all_p1, all_p2 = gather(p1), gather(p2)
+        own = own_columns(len(p1), len(all_p1), rank() * len(p1), p1.device)
+        forth, back = info_nce(near1, all_p2, self.temperature, own), info_nce(near2, all_p1, self.temperature, own)
         if self.training:
             self._keys = gather(z1.detach())
         cosine = (near1 * z1).sum(1).mean()
@@ -85,6 +85,11 @@ class NNCLR(JointTask):
         known = self.support.rows.to(z.dtype)  # (queue, width)
         cosines = (z @ known.T).masked_fill(~self.support.is_filled(), -2.0)  # (n, queue)
         return torch.where(self.support.filled > 0, known[cosines.argmax(1)], z)
+
+    def require(self, rows_per_step: int, steps: int) -> None:
+        """See `JointTask`; the support set has to hold a step's pictures."""
+        super().require(rows_per_step, steps)
+        self.support.require(rows_per_step)
 
     def after_step(self, progress: float) -> None:
         """The first views of this step, of all processes, join the support set."""

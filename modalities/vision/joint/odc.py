@@ -1,5 +1,6 @@
 """ODC, online deep clustering: Zhan et al. 2020, arXiv 2006.10645."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -40,7 +41,7 @@ class ODCConfig:
     """Training pictures; 0 lets the recipe fill it in."""
 
     def __post_init__(self) -> None:
-        for name, least in (("clusters", 2), ("width", 1), ("every", 1), ("least", 1), ("rounds", 1)):
+        for name, least in (("clusters", 2), ("width", 1), ("every", 1), ("least", 1), ("rounds", 1), ("rows", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"task.{name} {getattr(self, name)} must be at least {least}.")
         if not 0 <= self.momentum < 1:
@@ -54,11 +55,12 @@ class ODC(JointTask):
     after every update, so that the classifier follows and need never start anew.
 
     One view of each picture. The released code begins with a pass over all pictures and k-means; here the first epoch
-    does that: while no cluster is known, the loss is 0 and the weights do not learn.
+    does that: while no cluster is known, the loss is 0 and the weights rest.
     """
 
     coupled = True
     indexed = True
+    two_views = False
     moved: Tensor  # () float64, share of the latest batch that changed clusters
 
     def __init__(self, model: ModelConfig, views: JointViews, cfg: ODCConfig) -> None:
@@ -95,6 +97,15 @@ class ODC(JointTask):
         labels = self.partition.labels[index]  # (n,)
         loss = cluster_cross_entropy(self.classifier(z), labels, weights, total=all_reduce)
         return {"loss": loss, "moved": self.moved, **health(z, self.bank.rows[index]), **self.partition.use()}
+
+    def require(self, rows_per_step: int, steps: int) -> None:
+        """See `JointTask`; there has to be time for clusters."""
+        super().require(rows_per_step, steps)
+        self.clock.require(rows_per_step, steps, self.cfg.clusters)
+
+    def resting(self, progress: float) -> Iterable[nn.Parameter]:
+        """All weights, while no cluster is known."""
+        return () if self.partition.known() else self.all_at_rest()
 
     def after_step(self, progress: float) -> None:
         """Remember this step's embeddings, move the pictures, and keep the clusters in order."""

@@ -1,11 +1,15 @@
 """A division of all training pictures into clusters, found in a memory bank, and when to find it anew."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from modalities.vision.joint.kmeans import random_rows, spherical_kmeans
 from modalities.vision.joint.memory_bank import MemoryBank
 from objectives.clusters import cluster_use
+
+_TIME = 1.5  # times what passes until the first clusters, so that a third of the run is left to learn from them
 
 
 class Clock(nn.Module):
@@ -20,6 +24,18 @@ class Clock(nn.Module):
         self.every, self.rows = every, rows
         for name in ("updates", "shown"):
             self.register_buffer(name, torch.zeros((), dtype=torch.int64))
+
+    def require(self, rows: int, steps: int, clusters: int) -> None:
+        """Raise ValueError where a run of `steps` updates (0: not known), of `rows` pictures each over all processes,
+        has less than a third left once it is time to cluster and as many pictures as clusters have been shown."""
+        seen = -(-clusters // rows)  # updates
+        first = self.every * -(-seen // self.every) if self.every else max(1, self.rows // rows)
+        least = math.ceil(_TIME * first)
+        if 0 < steps < least:
+            raise ValueError(
+                f"train.steps {steps} of {rows} pictures end too soon after the first clusters, which are found after "
+                f"{first} of them; give {least} or more."
+            )
 
     def tick(self, rows: int) -> bool:
         """To be called once per update, with its number of pictures over all processes."""

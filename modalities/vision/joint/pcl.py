@@ -16,7 +16,7 @@ from modalities.vision.joint.task import JointTask
 from modalities.vision.joint.teacher import follow, teacher_of
 from modalities.vision.joint.views import JointViews
 from objectives.clusters import cluster_cross_entropy, concentration
-from objectives.contrastive import info_nce
+from objectives.contrastive import info_nce, own_columns
 from objectives.gather import all_reduce, gather, rank
 from objectives.precision import full_precision
 
@@ -37,8 +37,8 @@ class PCLConfig:
     """Of the embeddings."""
     every: int = 0
     """Updates from one clustering to the next; 0 for one epoch."""
-    wait: int = 30
-    """Updates with pictures alone, without clusters; a tenth of the run, as in the released code."""
+    wait: float = 0.1
+    """Share of the run with pictures alone, without clusters; a tenth in the released code, 20 epochs of 200."""
     rounds: int = 20
     """Of k-means."""
     rows: int = 0
@@ -49,7 +49,9 @@ class PCLConfig:
             raise ValueError(f"task.temperature {self.temperature} must be above 0; 0.2 is usual.")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"task.momentum {self.momentum} must be at least 0 and below 1; 0.99 to 0.999 is usual.")
-        least = {"clusters": 2, "clusterings": 1, "width": 1, "every": 0, "wait": 0, "rounds": 1}
+        if not 0 <= self.wait <= 0.5:
+            raise ValueError(f"task.wait {self.wait} is a share of the run; give 0 to 0.5.")
+        least = {"clusters": 2, "clusterings": 1, "width": 1, "every": 0, "rounds": 1, "rows": 0}
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ValueError(f"task.{name} {getattr(self, name)} must be at least {bound}.")
@@ -121,7 +123,7 @@ class PCL(JointTask):
         keys, places = gather(k.detach()), gather(index)  # (N, d), (N,)
         if self.training:
             self._shown = places, keys
-        own = rank() * len(q) + torch.arange(len(q), device=q.device)
+        own = own_columns(len(q), len(keys), rank() * len(q), q.device)
         # A picture that is in the batch twice is not its own negative.
         pictures = info_nce(q, keys, self.cfg.temperature, own, index[:, None] == places)
         clusters = torch.stack([self._loss(q, found, index) for found in self._prototypes()]).mean()
@@ -140,8 +142,13 @@ class PCL(JointTask):
         follow(self.teacher, self.encoder, self.cfg.momentum)
         follow(self.teacher_head, self.head, self.cfg.momentum)
         self.bank.update(index, keys)
-        if self.clock.tick(len(index)) and int(self.clock.updates) >= self.cfg.wait:
+        if self.clock.tick(len(index)) and progress >= self.cfg.wait:
             self.cluster()
+
+    def require(self, rows_per_step: int, steps: int) -> None:
+        """See `JointTask`; there has to be time for clusters."""
+        super().require(rows_per_step, steps)
+        self.clock.require(rows_per_step, steps, len(self._prototypes()[-1].centroids))
 
     def cluster(self) -> None:
         """Find all clusters anew."""

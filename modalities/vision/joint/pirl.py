@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from modalities.draws import uniform_on_device
 from modalities.task import Batch
-from modalities.vision.backbones import ModelConfig, normalise, width_of
+from modalities.vision.backbones import ModelConfig, normalise, require_side, width_of
 from modalities.vision.joint.heads import mlp
 from modalities.vision.joint.health import health
 from modalities.vision.joint.memory_bank import MemoryBank
@@ -64,7 +64,7 @@ class PIRL(JointTask):
     compared with the memory, which holds embeddings of whole pictures only. The paper estimates the softmax over the
     memory from drawn negatives (NCE); over a memory of some thousand pictures the softmax itself costs less, and it is
     what the estimate stands for. The paper's heads are linear; here those of pictures and of puzzles have a hidden
-    layer with batch norm, which a short training needs to leave the cone that all features start in.
+    layer with batch norm, as those of most later methods do.
     """
 
     coupled = True  # through the memory, which gets the embeddings of all processes
@@ -73,6 +73,7 @@ class PIRL(JointTask):
     def __init__(self, model: ModelConfig, views: JointViews, cfg: PIRLConfig) -> None:
         super().__init__(model, views)
         require_room(views.second.side, _CELLS, cfg.tile, cfg.gap, cfg.jitter)
+        require_side(self.encoder, cfg.tile, "task.tile")
         if cfg.rows < 2:
             raise ValueError(f"task.rows is {cfg.rows}; PIRL remembers every training picture and needs 2 or more.")
         features = width_of(self.encoder)
@@ -124,6 +125,10 @@ class PIRL(JointTask):
         tiles = cut_tiles(view, _CELLS, cfg.tile, cfg.gap, draw_shifts(seeds, _CELLS**2, cfg.jitter, _SHIFTS))
         order = uniform_on_device(seeds, _CELLS**2, _ORDER).argsort(1)  # (n, 9)
         return tiles[torch.arange(len(tiles), device=tiles.device)[:, None], order]
+
+    def views_in_words(self, rows: int) -> str:
+        """See `JointTask`."""
+        return f"{rows:,} views of {self.crops.first.side} px and {_CELLS**2 * rows:,} tiles of {self.cfg.tile} px"
 
     def negatives(self, rows: int) -> int:
         """All other pictures of the memory."""

@@ -33,13 +33,10 @@ class Queue(nn.Module):
         """Put rows (n, d), and their ids int64 (n,), in the place of the oldest n.
 
         Raises:
-            ValueError: if n is more than the queue holds.
+            ValueError: see `require`.
         """
         n, length = len(rows), len(self.rows)
-        if n > length:
-            raise ValueError(
-                f"task.queue {length} is shorter than the {n} rows that one step brings; give {n} or more."
-            )
+        self.require(n)
         places = (self.next + torch.arange(n, device=self.rows.device)) % length  # (n,)
         self.rows.index_copy_(0, places, rows.to(self.rows))
         self.ids.index_copy_(0, places, torch.full_like(places, -1) if ids is None else ids)
@@ -47,6 +44,14 @@ class Queue(nn.Module):
         self.next.copy_((self.next + n) % length)
         self.filled.copy_((self.filled + n).clamp(max=length))
         self.pushes.add_(1)
+
+    def require(self, n: int) -> None:
+        """Raise ValueError where n rows, those of one step, are more than the queue holds."""
+        length = len(self.rows)
+        if n > length:
+            raise ValueError(
+                f"task.queue {length} is shorter than the {n} rows that one step brings; give {n} or more."
+            )
 
     def valid(self) -> Tensor:
         """The rows that were pushed, (filled, d), in no order. It waits for the device; `is_filled` does not."""

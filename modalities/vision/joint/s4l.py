@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from modalities.task import Batch
 from modalities.vision.answers import in_words, judge
 from modalities.vision.backbones import ModelConfig, normalise, width_of
+from modalities.vision.joint.health import health
 from modalities.vision.joint.task import JointTask
 from modalities.vision.joint.views import JointViews
 from modalities.vision.task import Panels
@@ -48,6 +49,7 @@ class S4L(JointTask):
 
     coupled = True  # by how many rows of the whole batch have a label
     labelled = True
+    two_views = False
 
     def __init__(self, model: ModelConfig, views: JointViews, cfg: S4LConfig) -> None:
         super().__init__(model, views)
@@ -58,16 +60,22 @@ class S4L(JointTask):
         self.weight = cfg.weight
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """{"loss", its two parts "label_loss" and "turn_loss", and how often either is right}."""
+        """{"loss", its two parts "label_loss" and "turn_loss", how often either is right, and signs of health: features
+        beside those of the next turn}."""
         return self.loss_from(*self.embed(batch))
 
-    def embed(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores of the classes (n, 4, c) and of the turns (n, 4, 4) in each turn, and labels (n,), -1 for none."""
+    def views_in_words(self, rows: int) -> str:
+        """See `JointTask`."""
+        return f"{super().views_in_words(rows)}, each in {_TURNS} turns"
+
+    def embed(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Scores of the classes (n, 4, c) and of the turns (n, 4, 4) in each turn; labels (n,), -1 for none; and
+        without gradient the features in the first two turns (n, 2, d)."""
         features = self.features(normalise(all_turns(self.view(batch))))  # (4n, d)
         features = features.view(_TURNS, -1, features.shape[1]).transpose(0, 1)  # (n, 4, d)
-        return self.head(features), self.turn(features), batch["labels"]
+        return self.head(features), self.turn(features), batch["labels"], features[:, :2].detach()
 
-    def loss_from(self, classes: Tensor, turns: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def loss_from(self, classes: Tensor, turns: Tensor, labels: Tensor, features: Tensor) -> dict[str, Tensor]:
         """Cross-entropies: the mean over labelled rows of all processes, and the mean over all rows."""
         labels, guesses = labels.repeat_interleave(_TURNS), classes.flatten(0, 1)  # (4n,), (4n, c)
         total, count = masked_cross_entropy(guesses, torch.where(labels < 0, IGNORE, labels))
@@ -80,6 +88,7 @@ class S4L(JointTask):
             "accuracy": right.detach(),
             "turn_loss": turned["loss"].detach(),
             "turn_accuracy": turned["accuracy"],
+            **health(features[:, 0], features[:, 1]),
         }
 
     def logits(self, pixel_values: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from modalities.task import Batch
 from modalities.vision.backbones import ModelConfig, width_of
 from modalities.vision.joint.health import health
+from modalities.vision.joint.memory_bank import last_places
 from modalities.vision.joint.task import JointTask
 from modalities.vision.joint.views import JointViews
 from objectives.assignment import sinkhorn
@@ -117,11 +118,8 @@ class SeLa(JointTask):
 
     def _remember(self, index: Tensor, features: Tensor) -> None:
         # Where an unreadable picture's place was taken, one may come twice: the later counts, on every device alike.
-        order = torch.arange(len(index), device=index.device)
-        latest = torch.full_like(self.met, -1, dtype=torch.int64).scatter_reduce_(0, index, order, "amax")  # (rows,)
-        here = latest >= 0
-        self.bank.copy_(torch.where(here[:, None], features[latest], self.bank))
-        self.met.logical_or_(here)
+        self.bank.index_copy_(0, index, features[last_places(index, len(self.bank))])
+        self.met.index_fill_(0, index, True)
 
     @torch.no_grad()
     def _draw_up(self) -> None:

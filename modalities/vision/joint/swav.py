@@ -64,6 +64,7 @@ class SwAV(JointTask):
     from its other views."""
 
     coupled = True
+    multi_crop = True
 
     def __init__(self, model: ModelConfig, views: JointViews, cfg: SwAVConfig) -> None:
         super().__init__(model, views)
@@ -110,6 +111,12 @@ class SwAV(JointTask):
             own = earlier[rank() :: world_size()]  # (about m / world, width)
             scores = torch.cat([scores, cosine_scores(own, self.prototypes)])
         return sinkhorn(scores, self.cfg.epsilon, self.cfg.iterations, everyone=gather)[:n]
+
+    def require(self, rows_per_step: int, steps: int) -> None:
+        """See `JointTask`; a queue has to hold a step's pictures."""
+        super().require(rows_per_step, steps)
+        for queue in self.queues:
+            cast(Queue, queue).require(rows_per_step)
 
     def resting(self, progress: float) -> Iterable[nn.Parameter]:
         """The prototypes, at first: see `SwAVConfig.rest`."""

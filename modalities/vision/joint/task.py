@@ -3,16 +3,18 @@
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from modalities.task import Batch
-from modalities.vision.backbones import ModelConfig, build_encoder, normalise, pooled
+from modalities.vision.backbones import ModelConfig, build_encoder, normalise, pooled, require_side
 from modalities.vision.joint.health import verdict
 from modalities.vision.joint.views import JointViews
 from modalities.vision.task import Panels, VisionTask
 from modalities.vision.views.pipeline import make_views
+from objectives.gather import world_size
 
 _PATIENCE = 3  # bad signs in a row, in what is logged, that end a run
+_BEGINNING = 0.25  # share of a run, in which views of a picture need not be alike yet
 
 
 class JointTask(VisionTask):
@@ -27,12 +29,26 @@ class JointTask(VisionTask):
 
     indexed: bool = False
     labelled: bool = False
+    two_views: bool = True
+    """Whether the second large view takes part, or the first alone."""
+    multi_crop: bool = False
+    """Whether small views take part, where there are any."""
+    centred: bool = False
+    """Whether health is that of embeddings less their mean: see `verdict`."""
     unwell: Tensor  # () int64, logged steps in a row with a bad sign
 
     def __init__(self, model: ModelConfig, views: JointViews) -> None:
         super().__init__(views.first)
+        if views.small_count and not self.multi_crop:
+            raise ValueError(
+                f"views.small_count is {views.small_count}, but {type(self).__name__} compares large views alone; set "
+                "it to 0."
+            )
         self.crops = views
         self.encoder = build_encoder(model)
+        require_side(self.encoder, views.first.side, "views.first.side")
+        if views.small_count:
+            require_side(self.encoder, views.small.side, "views.small.side")
         self.register_buffer("unwell", torch.zeros((), dtype=torch.int64))
 
     def large(self, batch: Batch) -> Tensor:
@@ -56,9 +72,39 @@ class JointTask(VisionTask):
         method without any."""
         return 0
 
+    def require(self, rows_per_step: int, steps: int) -> None:
+        """What cannot work with this batch and this many steps is refused here, before a run.
+
+        Args:
+            rows_per_step: pictures of a step, over all processes.
+            steps: updates of the whole run; 0 where that is not known.
+
+        Raises:
+            ValueError: in one sentence that names the option.
+        """
+        if rows_per_step < 2 * world_size():
+            raise ValueError(
+                f"train.batch_size {rows_per_step} leaves fewer than 2 pictures to each of {world_size()} processes, "
+                f"and nothing to compare one with; give {2 * world_size()} or more."
+            )
+
+    def views_in_words(self, rows: int) -> str:
+        """What the encoder is shown in a step of `rows` pictures: "256 views of 64 px and 512 of 32 px"."""
+        crops, large = self.crops, 2 if self.two_views else 1
+        small = f" and {crops.small_count * rows:,} of {crops.small.side} px" if crops.small_count else ""
+        return f"{large * rows:,} views of {crops.first.side} px{small}"
+
+    def all_at_rest(self) -> list[nn.Parameter]:
+        """What is to rest (`resting`) in a step whose loss is 0 because nothing is known yet: all weights but a bias or
+        scale. That one does not decay, and zeros leave it where it is; of no gradient at all, an update cannot take the
+        norm."""
+        learning = [weight for weight in self.parameters() if weight.requires_grad]
+        still = next(weight for weight in reversed(learning) if weight.ndim <= 1)
+        return [weight for weight in learning if weight is not still]
+
     def diagnose(self, scalars: Mapping[str, float], progress: float) -> str:
         """See `Task`; judges by `health`'s scalars, after three bad signs in a row."""
-        found = verdict(scalars)
+        found = verdict(scalars, labelled=self.labelled, centred=self.centred and progress > _BEGINNING)
         self.unwell.copy_(self.unwell + 1 if found else torch.zeros_like(self.unwell))
         return found if int(self.unwell) >= _PATIENCE else ""
 
@@ -71,5 +117,7 @@ class JointTask(VisionTask):
         return shown
 
     def _named(self) -> dict:  # type: ignore[type-arg]
+        first = {"first view": (self.crops.first, 0)}
+        second = {"second view": (self.crops.second, 1)} if self.two_views else {}
         small = {f"small view {k + 1}": (self.crops.small, 2 + k) for k in range(self.crops.small_count)}
-        return {"first view": (self.crops.first, 0), "second view": (self.crops.second, 1), **small}
+        return first | second | small

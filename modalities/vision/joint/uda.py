@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from modalities.task import Batch
 from modalities.vision.backbones import ModelConfig, width_of
+from modalities.vision.joint.health import health
 from modalities.vision.joint.task import JointTask
 from modalities.vision.joint.views import JointViews
 from objectives.consistency import Annealing, annealed, consistency, withhold
@@ -67,15 +68,22 @@ class UDA(JointTask):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """{"loss", its two parts "label_loss" and "consistency", "accuracy" on labelled rows, the share that is
-        "confident", and "classes_guessed", the effective number of them among all guesses}."""
+        "confident", "classes_guessed", the effective number of them among all guesses, and signs of health of the
+        features}."""
         return self.loss_from(*self.embed(batch))
 
-    def embed(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores of the classes on weak and strong views, (n, c) each, and labels (n,), -1 for none."""
-        weak, strong = self.head(self.features(self.large(batch))).chunk(2)
-        return weak, strong, batch["labels"]
+    def views_in_words(self, rows: int) -> str:
+        """See `JointTask`."""
+        return f"{rows:,} weak and {rows:,} strong views of {self.crops.first.side} px"
 
-    def loss_from(self, weak: Tensor, strong: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def embed(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Scores of the classes on weak and strong views, (n, c) each; labels (n,), -1 for none; and without gradient
+        the features of both views (n, 2, d)."""
+        features = self.features(self.large(batch))  # (2n, d)
+        weak, strong = self.head(features).chunk(2)
+        return weak, strong, batch["labels"], torch.stack(features.detach().chunk(2), 1)
+
+    def loss_from(self, weak: Tensor, strong: Tensor, labels: Tensor, features: Tensor) -> dict[str, Tensor]:
         """Cross-entropy, the mean over labelled rows of all processes, and consistency, the mean over all rows."""
         cfg = self.cfg
         threshold = annealed(cfg.annealing, self.progress, cfg.classes)
@@ -91,6 +99,7 @@ class UDA(JointTask):
             "accuracy": right * world_size() / counts[1],
             "confident": confident,
             "classes_guessed": torch.special.entr(weak.detach().softmax(1).mean(0)).sum().exp(),
+            **health(features[:, 0], features[:, 1]),
         }
 
     def after_step(self, progress: float) -> None:

@@ -31,7 +31,7 @@ class VICRegConfig:
 
     def __post_init__(self) -> None:
         for name in ("sim", "std", "cov"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:
                 raise ValueError(f"task.{name} {getattr(self, name)} must not be negative.")
         for name in ("hidden", "width"):
             if getattr(self, name) < 1:
@@ -42,6 +42,7 @@ class VICReg(JointTask):
     """Views of a picture lie close together; every dimension varies over the batch; no two vary together."""
 
     coupled = True
+    centred = True
 
     def __init__(self, model: ModelConfig, views: JointViews, cfg: VICRegConfig) -> None:
         super().__init__(model, views)

@@ -23,9 +23,9 @@ def inst_disc() -> tuple[Task, Batch]:
     return InstDisc(RESNET, LARGE, InstDiscConfig(width=16, rows=PICTURES)), pictures()
 
 
-def estimated() -> tuple[Task, Batch]:
-    """With remembered embeddings that hardly move: the constant is that of the first batch for good."""
-    cfg = InstDiscConfig(width=16, momentum=0.9, negatives=6, proximal=0.1, rows=PICTURES)
+def close() -> tuple[Task, Batch]:
+    """With remembered embeddings that hardly move."""
+    cfg = InstDiscConfig(width=16, momentum=0.9, proximal=0.1, rows=PICTURES)
     task = InstDisc(VIT, TINY_VIEWS, cfg)
     task.bank.seen[:] = True
     return task, pictures()
@@ -59,7 +59,7 @@ def pcl() -> tuple[Task, Batch]:
 
 EXAMPLES: dict[str, tuple[type[Task], Callable[[], tuple[Task, Batch]]]] = {
     "inst-disc": (InstDisc, inst_disc),
-    "inst-disc, estimated, ViT": (InstDisc, estimated),
+    "inst-disc, proximal, ViT": (InstDisc, close),
     "deep-cluster": (DeepCluster, lambda: deep_cluster(RESNET, LARGE)),
     "deep-cluster, multi-crop, ViT": (DeepCluster, lambda: deep_cluster(VIT, SMALL)),
     "odc, ViT": (ODC, odc),

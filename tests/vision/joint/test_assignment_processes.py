@@ -1,6 +1,6 @@
 """Balanced assignment on two processes: loss, every gradient and all state over several updates are those of one.
 
-One world runs everything, right and wrong. The broken twins are mistakes that real code has shipped.
+The broken twins are mistakes that real code has shipped.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from modalities.vision.joint.sela import SeLa, SeLaConfig
 from modalities.vision.joint.swav import SwAV, SwAVConfig
 from objectives.gather import gather
 from tests.vision.joint.files import ROWS, TINY_VIEWS, VIT, pictures
-from tests.world import run_in_world
+from tests.vision.joint.on_two import found_on_two
 
 STEPS = 4
 Numbers = dict[str, Tensor]
@@ -83,7 +83,7 @@ TWINS = {
 }
 
 
-def everything() -> dict[str, Numbers]:
+def on_two() -> dict[str, Numbers]:
     share = slice(dist.get_rank() * ROWS // 2, (dist.get_rank() + 1) * ROWS // 2)
     found = {}
     for name, context in (RIGHT | TWINS).items():
@@ -101,7 +101,7 @@ def apart(left: Numbers, right: Numbers) -> float:
 
 
 def test_two_processes_equal_one_over_several_updates() -> None:
-    ranks = run_in_world(everything, processes=2, timeout=120.0)
+    ranks = found_on_two(__name__)
     whole = slice(0, ROWS)
     alone = {name: several_updates(task, task, whole) for name, task in ((n, build(n)) for n in RIGHT)}
     for found in ranks:

@@ -16,7 +16,7 @@ from modalities.vision.joint import nnclr, s4l, simclr, sup_con, uda
 from objectives.gather import gather, rank, world_size
 from tests.vision.joint.examples_contrast import EXAMPLES
 from tests.vision.joint.files import ROWS
-from tests.world import run_in_world
+from tests.vision.joint.on_two import found_on_two
 from trainers.step import GradientStep
 
 STEPS = 3
@@ -54,7 +54,7 @@ def run(name: str) -> Numbers:
     task, batch = EXAMPLES[name][1]()
     model: Any = task.double().train()
     if dist.is_initialized():
-        model = DistributedDataParallel(task)
+        model = DistributedDataParallel(task, broadcast_buffers=False)
     optimizer = torch.optim.SGD([p for p in task.parameters() if p.requires_grad], lr=0.1)
     rows, found = ROWS // world_size(), {}
     for step in range(STEPS):
@@ -79,8 +79,7 @@ def mean(x: Tensor) -> Tensor:
     return x / world_size()
 
 
-def everything() -> dict[str, Numbers]:
-    torch.set_num_threads(1)
+def on_two() -> dict[str, Numbers]:
     found = {name: run(name) for name in METHODS}
     for twin, (name, module, wrong) in TWINS.items():
         with pytest.MonkeyPatch.context() as patch:
@@ -92,7 +91,7 @@ def everything() -> dict[str, Numbers]:
 
 @pytest.fixture(scope="module")
 def world() -> list[dict[str, Numbers]]:
-    return run_in_world(everything, processes=2, timeout=120.0)
+    return found_on_two(__name__)
 
 
 def apart(ours: Numbers, truth: Numbers) -> float:

@@ -87,7 +87,7 @@ def test_a_skipped_step_moves_nothing() -> None:
 
 
 def test_wrong_options() -> None:
-    for wrong in ({"temperature": 0.0}, {"clusters": 1}, {"clusterings": 0}, {"every": -1}):
+    for wrong in ({"temperature": 0.0}, {"clusters": 1}, {"clusterings": 0}, {"every": -1}, {"rows": -3}):
         with pytest.raises(ValueError, match=f"task.{next(iter(wrong))} "):
             DeepClusterConfig(**wrong)
     with pytest.raises(ValueError, match=r"task.clusters 64 exceeds the 10 training pictures"):

@@ -1,4 +1,4 @@
-"""DINO: what its teacher sees and says, what moves when, what rests, and a run that is cut off and goes on."""
+"""DINO: what its teacher sees and says, what moves when and what rests."""
 
 import copy
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from modalities.vision.joint.health import verdict
 from modalities.vision.joint.teacher import follow
 from tests.reference import distillation as reference
 from tests.vision.joint.files import MULTI, RESNET, ROWS, TINY_VIEWS, VIT, pictures
-from tests.world import run_in_world
+from tests.vision.joint.on_two import found_on_two
 from trainers import checkpoint
 from trainers.config import TrainConfig
 from trainers.loop import fit
@@ -203,18 +203,6 @@ def train(out: Path, kind: type[DINO] = DINO, steps: int = 6, kill_at: int = 0, 
     return state(fit(build(kind, replace(CFG, rest=0.5)), Rows(), some, cfg))
 
 
-def test_a_run_that_is_cut_off_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    whole_run = train(tmp_path / "whole", micro_batch=4)
-    for kill_at in (3, 4):
-        with pytest.raises(Killed):
-            train(tmp_path / "cut", micro_batch=4, kill_at=kill_at)
-    resumed = train(tmp_path / "cut", micro_batch=4)
-    assert apart(whole_run, resumed) == 0
-    assert {"centre", "teacher_temperature", "teacher_head.directions", "unwell"} <= resumed.keys()
-    other = train(tmp_path / "other", micro_batch=4, seed=1)
-    assert min(float((other[name] - whole_run[name]).abs().max()) for name in ("centre", "head.directions")) > 1e-6
-
-
 def test_micro_batches_move_centre_and_teacher_once_per_step(tmp_path: Path) -> None:
     at_once, in_parts = (train(tmp_path / str(micro), steps=3, micro_batch=micro) for micro in (0, 2))
     assert apart(at_once, in_parts) < 1e-10  # AdamW divides by roots of small numbers
@@ -294,13 +282,13 @@ def three_steps(kind: type[DINO], rank: int, world: int) -> dict[str, Tensor]:
     return state(task) | gradients | {"loss": total / world}
 
 
-def both() -> list[dict[str, Tensor]]:
+def on_two() -> list[dict[str, Tensor]]:
     return [three_steps(kind, dist.get_rank(), 2) for kind in (DINO, LocalCentre)]
 
 
 def test_two_processes_equal_one_in_loss_gradients_and_state() -> None:
     alone = three_steps(DINO, 0, 1)
-    for right, local in run_in_world(both, timeout=120.0):
+    for right, local in found_on_two(__name__):
         assert apart(alone, right) < 1e-12
         assert apart(alone, local) > 1e-6
 

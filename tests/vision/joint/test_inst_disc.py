@@ -1,4 +1,4 @@
-"""InstDisc: the exact softmax, noise-contrastive estimation of it, the constant, and what the memory holds."""
+"""InstDisc: the exact softmax over all pictures, and what the memory holds."""
 
 from dataclasses import replace
 from math import exp, log
@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from modalities.draws import integers_on_device
 from modalities.vision.joint.inst_disc import InstDisc, InstDiscConfig
 from tests.reference.contrastive import cosine, mean
 from tests.vision.joint.files import ROWS, TINY_VIEWS, VIT, pictures
@@ -23,55 +22,28 @@ def task_of(cfg: InstDiscConfig = CFG) -> InstDisc:
     return task
 
 
-def parts(task: InstDisc) -> tuple[Tensor, Tensor, Tensor]:
-    z, index, seeds = task.embed(pictures())
-    return z.detach(), index, seeds
+def parts(task: InstDisc) -> tuple[Tensor, Tensor]:
+    z, index = task.embed(pictures())
+    return z.detach(), index
 
 
 def test_the_loss_is_that_of_picking_the_picture_among_all() -> None:
     task = task_of()
-    z, index, seeds = parts(task)
+    z, index = parts(task)
     rows, losses = task.bank.rows.tolist(), []
     for query, place in zip(z.tolist(), index.tolist(), strict=True):
         scores = [exp(cosine(query, row) / 0.07) for row in rows]
         losses.append(-log(scores[place] / sum(scores)))
-    assert float(task.loss_from(z, index, seeds)["loss"]) == pytest.approx(mean(losses), abs=1e-12)
-    assert abs(float(task.loss_from(z, (index + 1) % 10, seeds)["loss"]) - mean(losses)) > 1e-3
+    assert float(task.loss_from(z, index)["loss"]) == pytest.approx(mean(losses), abs=1e-12)
+    assert abs(float(task.loss_from(z, (index + 1) % 10)["loss"]) - mean(losses)) > 1e-3
 
 
 def test_proximity_is_added() -> None:
     plain, close = task_of(), task_of(replace(CFG, proximal=2.0))
-    z, index, seeds = parts(plain)
+    z, index = parts(plain)
     gap = (F.normalize(z, dim=1) - plain.bank.rows[index]).square().sum(1).mean()
-    both = [float(task.loss_from(z, index, seeds)["loss"]) for task in (plain, close)]
+    both = [float(task.loss_from(z, index)["loss"]) for task in (plain, close)]
     assert both[1] - both[0] == pytest.approx(2 * float(gap), abs=1e-12)
-
-
-def test_estimation_equals_the_released_form_in_loops() -> None:
-    task = task_of(replace(CFG, negatives=5))
-    z, index, seeds = parts(task)
-    noise = integers_on_device(seeds, 5, 64) % 10
-    every = [[exp(cosine(q, task.bank.rows[j].tolist()) / 0.07) for j in [i, *n]]
-             for q, i, n in zip(z.tolist(), index.tolist(), noise.tolist(), strict=True)]  # fmt: skip
-    constant = mean([score for row in every for score in row]) * 10
-    losses = []
-    for row in every:
-        odds = [score / constant / (5 / 10) for score in row]  # P against 5 times the noise's 1 / 10
-        losses.append(-log(odds[0] / (1 + odds[0])) - sum(log(1 / (1 + odd)) for odd in odds[1:]))
-    loss, found = task._estimated(z, index, seeds)
-    assert float(loss) == pytest.approx(mean(losses), abs=1e-11) and float(found) == pytest.approx(constant)
-
-
-def test_the_constant_is_estimated_once() -> None:
-    task = task_of(replace(CFG, negatives=5))
-    task(pictures())
-    assert float(task.constant) == 0  # not by a forward pass whose step might be skipped
-    task.after_step(0.1)
-    first = float(task.constant)
-    task.head.weight.data.mul_(-1)
-    task(pictures())
-    task.after_step(0.2)
-    assert first > 0 and float(task.constant) == first
 
 
 def test_pictures_are_remembered_after_the_step_alone() -> None:
@@ -89,9 +61,14 @@ def test_pictures_are_remembered_after_the_step_alone() -> None:
     assert (task.bank.rows[pictures()["index"]] - z).abs().max() < 1e-12
 
 
+def test_one_view_is_taken_and_shown() -> None:
+    assert list(task_of().illustrate(pictures())) == ["picture", "first view"]
+    assert task_of().views_in_words(1024) == "1,024 views of 16 px"
+
+
 def test_negatives_and_wrong_options() -> None:
-    assert task_of().negatives(128) == 9 and task_of(replace(CFG, negatives=5)).negatives(128) == 5
-    for wrong in ({"temperature": 0.0}, {"momentum": 1.0}, {"negatives": -1}, {"width": 0}):
+    assert task_of().negatives(128) == 9
+    for wrong in ({"temperature": 0.0}, {"momentum": 1.0}, {"proximal": -1.0}, {"width": 0}):
         with pytest.raises(ValueError, match=f"task.{next(iter(wrong))} "):
             InstDiscConfig(**wrong)
     with pytest.raises(ValueError, match=r"task.rows 0"):

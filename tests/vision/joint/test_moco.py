@@ -45,7 +45,7 @@ TASKS: dict[str, Callable[[], Task]] = {
 
 def steps(task: Task, batch: Batch, count: int = 3) -> None:
     """Plain gradient steps on this process's rows, gradients as DDP leaves them; seeds change with the step."""
-    model = DistributedDataParallel(task) if world_size() > 1 else task
+    model = DistributedDataParallel(task, broadcast_buffers=False) if world_size() > 1 else task
     trained = [p for p in task.parameters() if p.requires_grad]
     for step in range(count):
         task.zero_grad()
@@ -189,13 +189,26 @@ def test_options_that_cannot_work_are_refused(name: str) -> None:
 CASES: list[tuple[Callable[[], MoCo], str]] = [
     (lambda: vit(bn_groups=2), "task.bn_groups 2 has no effect, for this model has no batch norms; give 0"),
     (lambda: MoCo(CONVNEXT, VIEWS, MoCoConfig(bn_groups=2)), "task.bn_groups 2 has no effect"),
-    (lambda: MoCo(RESNET, VIEWS, MoCoConfig(bn_groups=5)), "task.bn_groups 5 leaves groups of fewer than 2 of the 8 "),
     (lambda: vit(queue=7, hardest=1), "task.queue 7 is shorter than the 8 rows that one step brings"),
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=["ViT", "ConvNeXt", "small groups", "short queue"])
+@pytest.mark.parametrize("case", CASES, ids=["ViT", "ConvNeXt", "short queue"])
 def test_what_does_not_fit_the_model_or_the_batch_is_refused(case: tuple[Callable[[], MoCo], str]) -> None:
     build, sentence = case
     with pytest.raises(ValueError, match=sentence):
         steps(build(), pictures(), 1)
+
+
+def test_a_batch_that_the_queue_or_the_groups_cannot_take_is_refused_before_a_run() -> None:
+    def build(**options: Any) -> MoCo:
+        return MoCo(RESNET, VIEWS, MoCoConfig(**options))
+
+    build(queue=16, symmetric=True, bn_groups=4).require(8, 100)
+    for options, sentence in (
+        ({"bn_groups": 5}, r"task.bn_groups 5 leaves groups of fewer than 2 of the 8 "),
+        ({"queue": 7}, r"task.queue 7 is shorter than the 8 rows"),
+        ({"queue": 15, "symmetric": True}, r"task.queue 15 is shorter than the 16 rows"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            build(**options).require(8, 100)

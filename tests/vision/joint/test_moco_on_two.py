@@ -12,8 +12,8 @@ from modalities.draws import uniform_on_device
 from objectives.gather import rank, world_size
 from tests.vision.joint import test_grouped_batch_norm as grouped
 from tests.vision.joint.files import ROWS, pictures
+from tests.vision.joint.on_two import found_on_two
 from tests.vision.joint.test_moco import TASKS, apart, state, steps
-from tests.world import run_in_world
 
 Found = dict[str, dict[str, Tensor]]
 World = list[tuple[Found, dict[str, Tensor], Found]]
@@ -46,7 +46,6 @@ def groups() -> dict[str, Tensor]:
 
 
 def on_two() -> tuple[Found, dict[str, Tensor], Found]:
-    torch.set_num_threads(1)
     found = {name: after_three_steps(name) for name in TASKS}
     for name, (right, what, wrong) in TWINS.items():
         with pytest.MonkeyPatch.context() as patch:
@@ -57,7 +56,7 @@ def on_two() -> tuple[Found, dict[str, Tensor], Found]:
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    return run_in_world(on_two, processes=2, timeout=120.0)
+    return found_on_two(__name__)
 
 
 @pytest.mark.parametrize("name", TASKS)

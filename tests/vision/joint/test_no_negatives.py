@@ -21,8 +21,8 @@ from objectives.bootstrap import cosine_gap
 from objectives.diagnostics import effective_rank
 from tests.reference import redundancy as reference
 from tests.vision.joint.files import ROWS, TINY_VIEWS, VIT, pictures
+from tests.vision.joint.on_two import found_on_two
 from tests.vision.joint.training import apart, train
-from tests.world import run_in_world
 from trainers.stop import Collapsed
 
 METHODS = {
@@ -108,6 +108,34 @@ def test_barlow_twins_health_is_of_what_the_loss_compares() -> None:
     assert health(z1 * 0.01 + 50, z2)["embedding_std"] < 0.01  # the broken twin: of embeddings as they are
 
 
+def test_vicreg_without_its_variance_collapses_and_the_run_says_so(tmp_path: Path) -> None:
+    options = {"steps": 60, "batch_size": 32, "lr": 0.03, "log_every": 10, "save_every": 0}
+    for weights, collapses in (({}, False), ({"std": 0.0, "cov": 0.0}, True)):
+        torch.manual_seed(0)
+        task = VICReg(VIT, TINY_VIEWS, VICRegConfig(hidden=32, width=16, **weights))
+        if not collapses:
+            assert float(train(task, tmp_path / "well", **options)["unwell"]) == 0
+            continue
+        with pytest.raises(Collapsed, match=r"no dimension varies over pictures .* raise task\.std"):
+            train(task, tmp_path / "collapsed", **options)
+
+
+def test_strangers_are_a_bad_sign_once_a_run_has_begun() -> None:
+    noise = health(*(torch.randn(64, 32, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)))
+    signs, early = {name: float(value) for name, value in noise.items()}, build("barlow twins")
+    assert [early.diagnose(signs, 0.2) for _ in range(3)][2] == ""
+    assert "no more alike than strangers" in [early.diagnose(signs, 0.5) for _ in range(3)][2]
+    other = build("simsiam")  # whose embeddings keep their mean
+    assert [other.diagnose(signs, 0.5) for _ in range(3)][2] == ""
+
+
+def test_many_rows_cost_no_more_than_some() -> None:
+    z = torch.randn(600, 8, generator=torch.Generator().manual_seed(0))
+    found, few = health(z, z), health(z[:256], z[:256])
+    assert all(torch.equal(found[name], few[name]) for name in ("effective_rank", "uniformity"))
+    assert not torch.equal(found["embedding_std"], few["embedding_std"])
+
+
 def step(task: JointTask, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """The loss and every gradient, then all state after the update."""
     # Not AdamW, which would turn the rounding of gradients that are zero into steps.
@@ -120,18 +148,17 @@ def step(task: JointTask, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     return found | {name: value.clone() for name, value in task.state_dict().items()} | {"loss": loss.detach()}
 
 
-def steps_on_two() -> dict[str, dict[str, Tensor]]:
-    torch.set_num_threads(1)
+def on_two() -> dict[str, dict[str, Tensor]]:
     rank, found = dist.get_rank(), {}
     share = {name: value[rank * ROWS // 2 : (rank + 1) * ROWS // 2] for name, value in pictures().items()}
     for name in METHODS:
         task = build(name)
-        trained = DistributedDataParallel(task)
+        trained = DistributedDataParallel(task, broadcast_buffers=False)
         found[name] = step(task, trained, share)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(barlow_twins, "all_reduce", lambda x: x)  # the broken twin: every process its own statistics
         task = build("barlow twins")
-        trained = DistributedDataParallel(task)
+        trained = DistributedDataParallel(task, broadcast_buffers=False)
         found["local"] = step(task, trained, share)
     for numbers in found.values():
         dist.all_reduce(numbers["loss"])
@@ -141,7 +168,7 @@ def steps_on_two() -> dict[str, dict[str, Tensor]]:
 
 def test_two_processes_take_the_step_of_one_and_their_state_is_the_same() -> None:
     alone = {name: step(task := build(name), task, pictures()) for name in METHODS}
-    for found in run_in_world(steps_on_two, processes=2, timeout=120.0):
+    for found in found_on_two(__name__):
         for name, numbers in alone.items():
             assert apart(numbers, found[name]) < 1e-12, name
         assert apart(alone["barlow twins"], found["local"]) > 1e-4
@@ -156,6 +183,8 @@ def test_two_processes_take_the_step_of_one_and_their_state_is_the_same() -> Non
         (SimSiamConfig, {"bottleneck": 0}, r"task\.bottleneck 0 must be at least 1"),
         (BarlowTwinsConfig, {"weight": -1.0}, r"task\.weight -1\.0 must not be negative"),
         (VICRegConfig, {"cov": -1.0}, r"task\.cov -1\.0 must not be negative"),
+        (BarlowTwinsConfig, {"weight": float("nan")}, r"task\.weight nan must not be negative"),
+        (VICRegConfig, {"std": float("nan")}, r"task\.std nan must not be negative"),
         (VICRegConfig, {"width": 0}, r"task\.width 0 must be at least 1"),
     ],
 )

@@ -111,7 +111,7 @@ def test_clusters_begin_after_an_epoch_and_then_change_with_every_update() -> No
 
 
 def test_wrong_options() -> None:
-    for wrong in ({"clusters": 1}, {"least": 0}, {"momentum": 1.0}, {"reweight": -1.0}, {"every": 0}):
+    for wrong in ({"clusters": 1}, {"least": 0}, {"momentum": 1.0}, {"reweight": -1.0}, {"every": 0}, {"rows": -3}):
         with pytest.raises(ValueError, match=f"task.{next(iter(wrong))} "):
             ODCConfig(**wrong)
     with pytest.raises(ValueError, match=r"task.clusters 64 of task.least 5 pictures exceed the 100 training pictures"):

@@ -68,7 +68,9 @@ def test_a_picture_twice_in_the_batch_is_not_its_own_negative() -> None:
 
 
 def test_prototypes_wait() -> None:
-    task = stepped(replace(CFG, wait=2))
+    task = stepped(replace(CFG, wait=0.2))
+    assert float(task(pictures())["clusters"]) == 0
+    task.after_step(0.19)
     assert float(task(pictures())["clusters"]) == 0
     task.after_step(0.2)
     assert float(task(pictures())["clusters"]) > 0
@@ -93,8 +95,23 @@ def test_equal_embeddings_cost_log_n() -> None:
     assert float(out["pictures"]) == pytest.approx(log(ROWS)) and task.negatives(ROWS) == ROWS - 1
 
 
+def test_a_run_without_time_for_clusters_is_refused() -> None:
+    task = task_of(replace(CFG, rows=100))
+    task.require(10, 15)
+    task.require(10, 0)  # how long it is, is not known
+    with pytest.raises(ValueError, match=r"train.steps 14 of 10 pictures .* after 10 of them; give 15 or more"):
+        task.require(10, 14)
+
+
 def test_wrong_options() -> None:
-    for wrong in ({"temperature": 0.0}, {"momentum": 1.0}, {"clusters": 1}, {"wait": -1}):
+    for wrong in (
+        {"temperature": 0.0},
+        {"momentum": 1.0},
+        {"clusters": 1},
+        {"wait": 0.6},
+        {"wait": float("nan")},
+        {"rows": -3},
+    ):
         with pytest.raises(ValueError, match=f"task.{next(iter(wrong))} "):
             PCLConfig(**wrong)
     with pytest.raises(ValueError, match=r"task.clusters 32, doubled up to 128, exceed the 100 training pictures"):

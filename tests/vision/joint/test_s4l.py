@@ -24,7 +24,7 @@ def batch(labels: torch.Tensor = LABELS) -> Batch:
 
 def test_the_loss_is_by_hand() -> None:
     task = tiny(weight=0.7)
-    classes, turns, _ = task.embed(batch())
+    classes, turns, *_ = task.embed(batch())
     label_losses, turn_losses = [], []
     for row, label in enumerate(LABELS.tolist()):
         for turn in range(4):
@@ -40,12 +40,13 @@ def test_the_loss_is_by_hand() -> None:
 
 def test_each_row_is_scored_in_each_of_its_turns() -> None:
     task = tiny()
-    classes, turns, _ = task.embed(batch())
+    classes, turns, _, kept = task.embed(batch())
     views = task.view(batch())
     for turn in range(4):
         features = task.features(2 * views.rot90(turn, (2, 3)) - 1)
         assert torch.allclose(classes[:, turn], task.head(features), rtol=0, atol=1e-12)
         assert torch.allclose(turns[:, turn], task.turn(features), rtol=0, atol=1e-12)
+        assert turn > 1 or torch.allclose(kept[:, turn], features, rtol=0, atol=1e-12)
     assert torch.equal(all_turns(views)[ROWS : 2 * ROWS], views.rot90(1, (2, 3)))
 
 
@@ -68,6 +69,12 @@ def test_hidden_labels_change_nothing() -> None:
 def test_logits_are_those_of_upright_pictures() -> None:
     task, pixels = tiny(), torch.rand(2, 3, 16, 16, dtype=torch.float64)
     assert torch.equal(task.logits(pixels), F.linear(task.features(pixels), task.head.weight, task.head.bias))
+
+
+def test_it_says_how_well_it_is_and_what_it_sees() -> None:
+    found = tiny()(batch())
+    assert {"embedding_std", "alignment", "uniformity", "effective_rank"} <= found.keys()
+    assert tiny().views_in_words(256) == "256 views of 16 px, each in 4 turns"
 
 
 def test_the_picture_sheet_has_a_line_for_each_row() -> None:

@@ -1,4 +1,3 @@
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from modalities.task import Batch
 from modalities.vision.joint.sela import SeLa, SeLaConfig
 from tests.reference import assignment as reference
 from tests.vision.joint.files import TINY_VIEWS, VIT, pictures
-from trainers import checkpoint
 from trainers.config import TrainConfig
 from trainers.loop import fit
 
@@ -109,29 +107,10 @@ def test_pictures_of_two_kinds_get_labels_by_their_kind() -> None:
     assert torch.equal(found, kinds == 0)
 
 
-class Forgetful(SeLa):
-    """The broken twin: its labels are others after every start of `fit`."""
-
-    def train(self, mode: bool = True) -> "Forgetful":
-        if bool(self.met.all()):
-            self.labels.copy_(self.labels.roll(1, dims=1))
-        return super().train(mode)
-
-
 def run(folder: Path, task: SeLa, **options: Any) -> dict[str, Tensor]:
     options = {"batch_size": 4, "steps": 6, "lr": 0.01, "tracker": "none"} | options
     done = fit(task, range(ROWS), collate, TrainConfig(out=folder, **options))
     return {name: value.clone() for name, value in done.state_dict().items()}
-
-
-@pytest.mark.parametrize("kind", [SeLa, Forgetful])
-def test_a_resumed_run_is_the_uninterrupted_one(kind: type[SeLa], tmp_path: Path) -> None:
-    whole = run(tmp_path, build(kind), save_every=5)
-    assert int(whole["drawn_up"]) == 3 and bool(whole["met"].all())
-    shutil.rmtree(checkpoint.checkpoints(tmp_path / "checkpoints")[0])
-    resumed = run(tmp_path, build(kind), save_every=5)
-    same = all(torch.equal(resumed[name], value) for name, value in whole.items())
-    assert same == (kind is SeLa)
 
 
 def test_micro_batches_remember_and_learn_what_whole_batches_do(tmp_path: Path) -> None:

@@ -1,4 +1,3 @@
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,6 @@ from modalities.task import Batch
 from modalities.vision.joint.swav import SwAV, SwAVConfig
 from tests.reference import assignment as reference
 from tests.vision.joint.files import RESNET, TINY_VIEWS, VIEWS, VIT, pictures
-from trainers import checkpoint
 from trainers.config import TrainConfig
 from trainers.loop import fit
 from trainers.stop import Collapsed
@@ -113,29 +111,6 @@ def test_small_views_pass_the_encoder_once_and_no_code_is_made_of_them() -> None
     noise = torch.randn(3, 8, 16, dtype=torch.float64)
     assert task.loss_from(*views[:2], *noise)["code_entropy"] == entropy
     assert task.loss_from(noise[0], *views[1:])["code_entropy"] != entropy
-
-
-class Forgetful(SwAV):
-    """The broken twin: its queues begin anew with every start of `fit`."""
-
-    def train(self, mode: bool = True) -> "Forgetful":
-        for queue in self.queues:
-            queue.filled.zero_()
-        return super().train(mode)
-
-
-@pytest.mark.parametrize("kind", [SwAV, Forgetful])
-def test_a_resumed_run_is_the_uninterrupted_one(kind: type[SwAV], tmp_path: Path) -> None:
-    def run() -> dict[str, Tensor]:
-        torch.manual_seed(0)
-        return trained(tmp_path, kind(VIT, MULTI, QUEUED).double(), save_every=4)
-
-    whole = run()
-    assert int(whole["queues.1.next"]) == 4 and bool(whole["queues.1.rows"].any(dim=1).all())  # it has wrapped around
-    shutil.rmtree(checkpoint.checkpoints(tmp_path / "checkpoints")[0])
-    resumed = run()
-    same = all(torch.equal(resumed[name], value) for name, value in whole.items())
-    assert same == (kind is SwAV)
 
 
 def test_a_run_in_which_one_prototype_is_nearest_to_all_stops(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Teachers: how they follow, that they never learn, and that a restart does not move them."""
+"""Teachers: how they follow, and that they never learn."""
 
 import math
 from pathlib import Path
@@ -12,8 +12,7 @@ from modalities.vision.joint.byol import BYOL, BYOLConfig
 from modalities.vision.joint.heads import mlp
 from modalities.vision.joint.teacher import cosine_momentum, follow, teacher_of
 from tests.vision.joint.files import CONVNEXT, TINY_VIEWS, VIT, pictures
-from tests.vision.joint.training import Killed, apart, train
-from trainers import checkpoint
+from tests.vision.joint.training import apart, train
 
 
 def heads() -> tuple[nn.Module, nn.Module]:
@@ -111,20 +110,3 @@ def test_batch_norms_are_not_given_micro_batches(tmp_path: Path) -> None:
     task = BYOL(VIT, TINY_VIEWS, BYOLConfig(hidden=12, width=8))
     with pytest.raises(ValueError, match=r"train.micro_batch cannot be used: head.1 is a batch norm"):
         train(task, tmp_path, micro_batch=2)
-
-
-def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
-    def new(start: int = 0) -> BYOL:
-        torch.manual_seed(start)
-        return BYOL(VIT, TINY_VIEWS, BYOLConfig(0.8, hidden=12, width=8))  # batch norms and fp32
-
-    whole = train(new(), tmp_path / "whole")
-    for call, left in ((3, 2), (3, 4)):  # twice, in the batch of the third step of each start
-        with pytest.raises(Killed):
-            train(new(), tmp_path / "killed", kill_at=call)
-        assert checkpoint.checkpoints(tmp_path / "killed/checkpoints")[0].name == f"step-{left:08d}"
-    again = train(new(1), tmp_path / "killed")  # from other weights, which the checkpoint replaces
-    assert apart(whole, again) == 0
-    # The broken twin: a teacher that starts anew from the student.
-    forgotten = {name: whole.get(name.removeprefix("teacher_"), value) for name, value in whole.items()}
-    assert apart(whole, forgotten) > 1e-6

@@ -13,6 +13,7 @@ from tests.vision.joint.examples_contrast import STRONG
 from tests.vision.joint.files import ROWS, VIT, pictures
 
 LABELS = torch.tensor([0, -1, 1, 2, -1, 1, -1, -1])
+FEATURES = torch.randn(ROWS, 2, 5, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
 
 
 def tiny(**options: Any) -> UDA:
@@ -30,7 +31,7 @@ def scores(seed: int) -> Tensor:
 
 def test_the_loss_is_by_hand() -> None:
     weak, strong = scores(0), scores(1)
-    found = tiny(weight=0.7, confidence=0.6).loss_from(weak, strong, LABELS)
+    found = tiny(weight=0.7, confidence=0.6).loss_from(weak, strong, LABELS, FEATURES)
     guesses = [softmax(row) for row in weak.tolist()]
     known = [-torch.tensor(p[y]).log() for p, y in zip(guesses, LABELS.tolist(), strict=True) if y >= 0]
     label_loss, unlike = float(sum(known)) / 4, consistency(weak.tolist(), strong.tolist(), 0.4, 0.6)
@@ -40,14 +41,14 @@ def test_the_loss_is_by_hand() -> None:
     right = [p.index(max(p)) == y for p, y in zip(guesses, LABELS.tolist(), strict=True) if y >= 0]
     assert float(found["accuracy"]) == sum(right) / 4
     assert float(found["confident"]) == sum(max(p) > 0.6 for p in guesses) / ROWS
-    swapped = tiny(confidence=0.6).loss_from(strong, weak, LABELS)  # the broken twin: labels on the strong view
+    swapped = tiny(confidence=0.6).loss_from(strong, weak, LABELS, FEATURES)  # the broken twin: on strong views
     assert abs(float(swapped["label_loss"]) - label_loss) > 1e-3
 
 
 def test_effective_number_of_guessed_classes() -> None:
     all_one = torch.tensor([50.0, 0.0, 0.0], dtype=torch.float64).expand(ROWS, 3)
     even = 50 * torch.eye(3, dtype=torch.float64)[torch.arange(ROWS) % 3]
-    one, three = (float(tiny().loss_from(x, x, LABELS)["classes_guessed"]) for x in (all_one, even))
+    one, three = (float(tiny().loss_from(x, x, LABELS, FEATURES)["classes_guessed"]) for x in (all_one, even))
     assert abs(one - 1) < 1e-6 and 2.9 < three < 3
 
 
@@ -59,10 +60,10 @@ def test_labels_that_are_known_too_early_wait() -> None:
         kept = withhold(weak.tolist(), LABELS.tolist(), threshold)
         losses = [-weak[row].log_softmax(0)[y] for row, y in enumerate(kept) if y >= 0]
         wanted = float(sum(losses)) / max(len(losses), 1)
-        assert abs(float(task.loss_from(weak, weak, LABELS)["label_loss"]) - wanted) < 1e-6
+        assert abs(float(task.loss_from(weak, weak, LABELS, FEATURES)["label_loss"]) - wanted) < 1e-6
         if progress == 0.0:
             assert 0 < len(losses) < 4  # the broken twin: nothing waits
-            assert abs(float(tiny().loss_from(weak, weak, LABELS)["label_loss"]) - wanted) > 1e-3
+            assert abs(float(tiny().loss_from(weak, weak, LABELS, FEATURES)["label_loss"]) - wanted) > 1e-3
 
 
 def test_a_checkpoint_carries_how_far_the_run_is() -> None:
@@ -86,10 +87,20 @@ def test_without_labels_the_loss_has_a_gradient_for_every_weight() -> None:
 def test_the_second_view_is_the_strong_one() -> None:
     shown = tiny().illustrate(batch())
     assert "second view" in shown and not torch.equal(shown["first view"], shown["second view"])  # type: ignore[arg-type]
-    weak, strong, _ = tiny().embed(batch())
+    weak, strong, _, features = tiny().embed(batch())
     first, second = tiny().large(batch()).chunk(2)
     assert torch.allclose(weak, tiny().logits(first), rtol=0, atol=1e-12)
     assert torch.allclose(strong, tiny().logits(second), rtol=0, atol=1e-12)
+    assert torch.allclose(features[:, 1], tiny().features(second), rtol=0, atol=1e-12) and not features.requires_grad
+    assert tiny().views_in_words(1024) == "1,024 weak and 1,024 strong views of 16 px"
+
+
+def test_one_class_for_all_pictures_ends_a_run() -> None:
+    well, ill = ({**tiny().loss_from(x, x, LABELS, FEATURES)} for x in (scores(0), scores(0) + 50 * torch.eye(3)[0]))
+    for found, word in ((well, ""), (ill, "guessed to be of one class")):
+        task, signs = tiny(), {name: float(value) for name, value in found.items()}
+        said = [task.diagnose(signs, 0.5) for _ in range(3)]
+        assert said[:2] == ["", ""] and (word in said[2]) and bool(word) == bool(said[2])
 
 
 @pytest.mark.parametrize("wrong", [{"labels": 0.0}, {"labelled_share": 1.1}, {"confidence": -0.1}, {"weight": -1.0},

@@ -16,7 +16,7 @@ from modalities.vision.views.pipeline import ViewConfig
 from objectives.gather import world_size
 from tests.vision.joint.examples_views import SMALL_TILES
 from tests.vision.joint.files import RESNET, ROWS, TINY_VIEWS, VIT, pictures
-from tests.world import run_in_world
+from tests.vision.joint.on_two import found_on_two
 
 Numbers = dict[str, Tensor]
 Patch = tuple[object, str, Callable[[Tensor], Tensor]]
@@ -97,7 +97,7 @@ def apart(one: Numbers, other: Numbers) -> float:
 
 
 def test_two_processes_equal_one() -> None:
-    ranks = run_in_world(on_two, processes=2, timeout=120.0)
+    ranks = found_on_two(__name__)
     for name in TASKS:
         wanted = two_steps(name)
         for found in ranks:

@@ -26,8 +26,8 @@ def images(side: int = 24) -> Tensor:
     return (nn.functional.interpolate(noise, size=side, mode="bicubic").clamp(0, 1) * 255).to(torch.uint8)
 
 
-def train(task: nn.Module, out: Path, kill_at: int = 0, **options: Any) -> dict[str, Tensor]:
-    """Train and return all state.
+def train(task: nn.Module, out: Path, kill_at: int = 0, places: int = PICTURES, **options: Any) -> dict[str, Tensor]:
+    """Train and return all state. places: of a memory, which pictures share where there are fewer than pictures.
 
     Raises:
         Killed: when the batch of step `kill_at` (from 1) is to be made.
@@ -39,7 +39,9 @@ def train(task: nn.Module, out: Path, kill_at: int = 0, **options: Any) -> dict[
         made += 1
         if made == kill_at:
             raise Killed
-        return {"images": shown[[row["id"] for row in rows]], "seeds": as_signed(seeds)}
+        index = torch.tensor([row["id"] for row in rows])
+        labels = index % 4 - 1
+        return {"images": shown[index], "seeds": as_signed(seeds), "index": index % places, "labels": labels}
 
     settings = {"batch_size": 8, "steps": 6, "lr": 1e-3, "log_every": 1, "save_every": 1, "tracker": "none"}
     data = [{"id": row} for row in range(PICTURES)]
