@@ -8,7 +8,7 @@ Methods: simclr, moco, byol, barlow-twins, swav, dino, at the settings of recipe
 lightly's losses, moving average and transforms as its examples are (see `lightly_peer`); a step is views, forward,
 backward, clipping, AdamW (fused in both) and the teacher. `--given` makes the views before the clock runs.
 
-First both losses must agree, value and gradient, in double precision on the same embeddings, or nothing else is done.
+First both must agree in double precision on the same views, loss and every weight's gradient, or nothing else is done.
 Then the two take turns, each measurement in a fresh process of one thread.
 """
 
@@ -16,8 +16,9 @@ import argparse
 import itertools
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate.utils import set_seed
-from torch import Tensor
 
 from benchmarks import lightly_peer
 from benchmarks.paired import compare, measure
@@ -36,6 +36,10 @@ from modalities.task import Batch
 from modalities.vision.backbones import build_image_processor
 from modalities.vision.collate import ImageCollate
 from modalities.vision.indexed import Indexed
+from modalities.vision.joint.byol import BYOL
+from modalities.vision.joint.dino import DINO
+from modalities.vision.joint.moco import MoCo
+from modalities.vision.joint.swav import SwAV
 from modalities.vision.joint.task import JointTask
 from modalities.vision.sources import load
 from recipes.joint_tasks import METHODS, PRESETS, Config
@@ -46,6 +50,7 @@ from trainers.optim import build_optimizer
 
 COMPARED = ("simclr", "moco", "byol", "barlow-twins", "swav", "dino")
 STEPS = 6  # of a measurement
+GATED = 8  # pictures on which both losses must agree
 
 
 def build(config: Config, seed: int) -> JointTask:
@@ -115,62 +120,49 @@ def run_form(form: str, config: Config, given: bool) -> None:
     measure(lambda: train(module, iter(found), config.train))
 
 
-def losses(task: Any, views: int) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
-    """Our loss and lightly's as functions of embeddings (n, d) of `views` views."""
-    peer = lightly_peer.PEERS[type(task)](task).double()
-    name = type(task).__name__
-    if name in ("SimCLR", "BarlowTwins"):
-        return lambda *z: task.loss_from(*z)["loss"], peer.criterion
-    if name == "MoCo":
-        earlier = F.normalize(torch.randn(task.cfg.queue, task.cfg.width, dtype=torch.float64), dim=1)
-        task.past.push(earlier, torch.full((len(earlier),), -1))
-        peer.criterion.memory_bank.bank = earlier
-        index = torch.arange(32)
-        ours = lambda q, k: task.loss_from(q[:, None], k.detach()[:, None], index, index)["loss"]  # noqa: E731
-        return ours, lambda q, k: peer.criterion(q, k.detach())
-    if name == "BYOL":
-        from objectives.bootstrap import cosine_gap
-
-        # lightly's examples have -cos of one direction; ours the mean of both of 2 - 2 cos.
-        return lambda p, t: cosine_gap(p, t.detach()), lambda p, t: 1 + peer.criterion(p, t.detach())
-    if name == "SwAV":
-        peer.prototypes.normalize()
-
-        def theirs(*z: Tensor) -> Tensor:
-            scores = [peer.prototypes(F.normalize(each, dim=1)) for each in z]
-            loss: Tensor = peer.criterion(scores[:2], scores[2:])
-            return loss
-
-        return lambda *z: task.loss_from(*(F.normalize(each, dim=1) for each in z))["loss"], theirs
-
-    def of_both(*z: Tensor) -> Tensor:
-        taught = torch.stack([each.detach() for each in z[:2]], 1)
-        loss: Tensor = task.loss_from(torch.stack(z, 1), taught)["loss"]
-        return loss
-
-    def of_theirs(*z: Tensor) -> Tensor:
-        taught = [task.teacher_head.scores(each.detach()) for each in z[:2]]
-        temperature = float(task.teacher_temperature)
-        loss: Tensor = peer.criterion(taught, [task.head.scores(each) for each in z], teacher_temp=temperature)
-        return loss
-
-    return of_both, of_theirs
-
-
 def gate(config: Config) -> float:
-    """The largest difference between the two losses and between their gradients, for embeddings drawn at random."""
+    """The largest difference (relative, of what is above 1) between both methods' losses, between the gradients of all
+    weights, and of DINO between the next centres: on the same views, in double precision, with a teacher that is no
+    copy and a memory that is not empty. Batch norms are in evaluation mode: in training it would show whether views
+    share a pass."""
     task: Any = build(config, 0).double().eval()
-    width = getattr(task.cfg, "bottleneck", None) if hasattr(task, "cfg") else None
-    width = width or getattr(config.task, "width")  # noqa: B009
-    views = 2 + config.views.small_count
     draw = torch.Generator().manual_seed(1)
-    z = [torch.randn(32, width, generator=draw, dtype=torch.float64).requires_grad_() for _ in range(views)]
-    found = []
-    for loss in losses(task, views):
-        value = loss(*z)
-        gradients = torch.autograd.grad(value, z, allow_unused=True)
-        found.append([value.detach(), *(g if g is not None else torch.zeros_like(z[0]) for g in gradients)])
-    return max(float((one - other).abs().max()) for one, other in zip(*found, strict=True))
+    noise = torch.rand(GATED, 3, 5, 5, generator=draw)
+    pictures = (F.interpolate(noise, size=config.data.side, mode="bicubic").clamp(0, 1) * 255).to(torch.uint8)
+    batch = {"images": pictures, "seeds": torch.arange(GATED) * 7919, "index": torch.arange(GATED)}
+    with torch.no_grad():
+        for weight in task.parameters():
+            weight.add_(0.02 * torch.randn(weight.shape, generator=draw, dtype=torch.float64))
+        if isinstance(task, DINO):
+            task.centre.normal_(std=0.1, generator=draw)
+        if isinstance(task, SwAV):
+            task.prototypes.copy_(F.normalize(task.prototypes, dim=1))
+    peer: Any = model("lightly", task).double().eval()
+    if isinstance(task, MoCo):
+        earlier = torch.randn(task.cfg.queue, task.cfg.width, generator=draw, dtype=torch.float64)
+        peer.criterion.memory_bank.bank = F.normalize(earlier, dim=1)
+        task.past.push(peer.criterion.memory_bank.bank, torch.full((len(earlier),), -1))
+    if isinstance(task, DINO):
+        peer.criterion.center.copy_(task.centre)
+    views = {"large": task.large(batch).unflatten(0, (2, GATED)).transpose(0, 1)}  # (n, 2, 3, s, s)
+    if config.views.small_count:
+        views["small"] = task.small(batch).unflatten(0, (-1, GATED)).transpose(0, 1)
+    task.training = True  # the method itself, which then keeps what its teacher has said; not the layers in it
+    ours, theirs = task(batch)["loss"], peer(views)["loss"]
+    ours.backward()
+    theirs.backward()
+    shift = 2 if isinstance(task, BYOL) else 0  # 2 - 2 cos against -2 cos
+    pairs = [(ours.detach(), theirs.detach() + shift)]
+    other = dict(peer.named_parameters())
+    if isinstance(task, SwAV):
+        of_theirs = other["prototypes"] = other.pop("prototypes.heads.0.weight")
+        unit, slope = of_theirs.detach(), of_theirs.grad
+        slope -= (slope * unit).sum(1, keepdim=True) * unit  # ours are normalised where they are used, in the graph
+    pairs += [(weight.grad, other[name].grad) for name, weight in task.named_parameters() if weight.grad is not None]
+    if isinstance(task, DINO):
+        task.after_step(0.0)
+        pairs.append((task.centre, peer.criterion.center.flatten()))
+    return max(float((one - another).abs().max() / another.abs().max().clamp(min=1)) for one, another in pairs)
 
 
 def learn(config: Config, seeds: int) -> None:
@@ -194,6 +186,16 @@ def learn(config: Config, seeds: int) -> None:
     for form, found in scores.items():
         spread = f" ± {statistics.stdev(found):.1f}" if seeds > 1 else ""
         print(f"{form}: kNN {statistics.mean(found):.1f}{spread} over {seeds} seeds")
+    if seeds > 1:
+        print(in_words(scores["ours"], scores["lightly"]))
+
+
+def in_words(ours: list[float], theirs: list[float]) -> str:
+    """The difference of the means, and whether it is beyond the spread over seeds: the pooled standard deviation."""
+    gap = statistics.mean(ours) - statistics.mean(theirs)
+    spread = ((statistics.variance(ours) + statistics.variance(theirs)) / 2) ** 0.5
+    place = "within" if abs(gap) <= spread else f"{'higher' if gap > 0 else 'lower'}, outside of"
+    return f"Ours is {gap:+.1f} from lightly: {place} the spread of {spread:.1f} over seeds."
 
 
 def main() -> None:
@@ -213,8 +215,12 @@ def main() -> None:
         torch.set_num_threads(1)
         run_form(options.form, config, options.given)
         return
+    steps = config.train.steps if options.learn else STEPS
+    print(
+        f"lightly {version('lightly')}, torch {torch.__version__}, {steps} steps of {config.train.batch_size} pictures"
+    )
     error = gate(config)
-    print(f"{options.method}: losses and gradients on the same embeddings differ by {error:.1e} (limit 1e-12)")
+    print(f"{options.method}: losses and gradients on the same views differ by {error:.1e} (limit 1e-12)")
     if not error < 1e-12:
         raise SystemExit("The losses disagree; nothing else was done.")
     if options.learn:

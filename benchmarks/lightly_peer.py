@@ -51,9 +51,10 @@ class LightlyViews:
 def transform_of(cfg: ViewConfig) -> Any:
     """lightly's transform with the numbers of ours."""
     from lightly.transforms.dino_transform import DINOViewTransform
+    from torchvision.transforms import InterpolationMode
 
     half = [0.5, 0.5, 0.5]
-    return DINOViewTransform(
+    found = DINOViewTransform(
         crop_size=cfg.side,
         crop_scale=(cfg.min_area, cfg.max_area),
         hf_prob=cfg.flip,
@@ -69,6 +70,9 @@ def transform_of(cfg: ViewConfig) -> Any:
         solarization_prob=cfg.solarise,
         normalize={"mean": half, "std": half},
     )
+    if not cfg.bicubic:  # as all of lightly's transforms but this one
+        found.transform.transforms[0].interpolation = InterpolationMode.BILINEAR
+    return found
 
 
 class Peer(nn.Module):
@@ -155,7 +159,7 @@ class PeerBYOL(Peer):
         with torch.no_grad():
             target = [self.teacher_head(pooled(self.teacher, view)) for view in views]
         loss = self.criterion(predicted[0], target[1]) + self.criterion(predicted[1], target[0])
-        return {"loss": loss}  # half of ours and less 2: the gradient is to be ours, for one learning rate
+        return {"loss": loss}  # ours less 2: lightly's examples have half of it, which would be another learning rate
 
     def after_step(self, progress: float) -> None:
         self.progress = progress
@@ -184,7 +188,7 @@ class PeerSwAV(Peer):
 
         super().__init__(task)
         self.head = copy.deepcopy(task.head)
-        self.prototypes = SwaVPrototypes(task.cfg.width, task.cfg.prototypes)
+        self.prototypes = SwaVPrototypes(task.cfg.width, task.cfg.prototypes).to(task.prototypes)
         self.prototypes.heads[0].weight.data.copy_(task.prototypes)
         self.prototypes.heads[0].bias.data.zero_()  # the released code of the method has none
         self.criterion = SwaVLoss(task.cfg.temperature, task.cfg.iterations, task.cfg.epsilon)

@@ -25,6 +25,7 @@ from modalities.image_text.clip import Clip
 from modalities.image_text.towers import ModelConfig, build_processor, build_towers
 from modalities.supervised import Supervised
 from modalities.task import Batch, Task
+from modalities.vision.joint.task import JointTask
 from tests.audio import (
     examples_audio_text,
     examples_cola,
@@ -131,6 +132,7 @@ WITHOUT_GRADIENT_ACROSS: set[str] = {
     *examples_moco.WITHOUT_GRADIENT_ACROSS,
     *examples_views.WITHOUT_GRADIENT_ACROSS,
 }
+JOINT = [name for name, (kind, _) in EXAMPLES.items() if issubclass(kind, JointTask)]
 COUPLED = [name for name, (kind, _) in EXAMPLES.items() if kind.coupled]
 
 
@@ -198,16 +200,33 @@ def test_a_checkpoint_brings_back_the_output(name: str, tmp_path: Path) -> None:
     optimizer = build_optimizer(task, TrainConfig())
     task(batch)["loss"].backward()
     optimizer.step()
+    task.after_step(0.5)
     wanted = task(batch)
     checkpoint.save(tmp_path, 1, task, optimizer, {}, main=True, keep=1)
+    saved = state(task)
     draw = torch.Generator().manual_seed(1)
-    for tensor in (*task.parameters(), *task.buffers()):
-        if tensor.is_floating_point():  # whole numbers may be places in a table
+    tensors = [*task.parameters(), *task.buffers()]
+    for tensor in tensors:
+        if tensor.is_floating_point():
             tensor.data.add_(torch.randn(tensor.shape, generator=draw, dtype=tensor.dtype))
     assert (task(batch)["loss"] - wanted["loss"]).abs() > 1e-6
+    for tensor in tensors:
+        if not tensor.is_floating_point():  # pointers, places in tables, flags: nothing could run with these
+            tensor.logical_not_()
+    assert moved(task, saved) == {name for name, value in saved.items() if value.numel()}
     checkpoint.load(checkpoint.checkpoints(tmp_path)[0], task, optimizer)
+    assert moved(task, saved) == set()
     found = task(batch)
     assert all(torch.equal(found[key], value) for key, value in wanted.items())
+
+
+def state(task: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in task.state_dict().items()}
+
+
+def moved(task: nn.Module, before: dict[str, Tensor]) -> set[str]:
+    """Names of the state that is not as it was."""
+    return {name for name, value in task.state_dict().items() if not torch.equal(value, before[name])}
 
 
 def step_of(task: Task, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -258,6 +277,39 @@ def test_all_state_is_in_parameters_and_buffers(name: str) -> None:
     assert loose_tensors(task) == ["loose_queue", "loose_memory"]
 
 
+def updates_in_forward(task: JointTask) -> JointTask:
+    """The broken twin: whatever calls it, every micro-batch or an evaluation, moves what is remembered."""
+    honest = task.forward
+
+    def forward(batch: Batch) -> dict[str, Tensor]:
+        out = honest(batch)
+        task.after_step(0.5)
+        return out
+
+    task.forward = forward  # type: ignore[method-assign]
+    return task
+
+
+@pytest.mark.parametrize("name", JOINT)
+def test_an_update_alone_moves_what_is_remembered(name: str) -> None:
+    def by_passes(task: JointTask) -> tuple[set[str], set[str], bool]:
+        """What a pass in evaluation moves, what one in training does, and whether the first left something behind."""
+        with torch.no_grad():
+            for weight in task.encoder.parameters():
+                weight.add_(0.01)  # which a teacher would follow
+            before = state(task)
+            task.eval()(batch)
+            evaluated, left = moved(task, before), bool(loose_tensors(task))
+            task.train()(batch)
+        statistics = {name for name in before if name.endswith(("running_mean", "running_var", "num_batches_tracked"))}
+        return evaluated, moved(task, before) - statistics, left
+
+    task, batch = build(name)
+    assert by_passes(task) == (set(), set(), False)
+    if loose_tensors(task):  # which the pass in training left for the update
+        assert by_passes(updates_in_forward(build(name)[0]))[1] != set()
+
+
 def apart(left: dict[str, Tensor], right: dict[str, Tensor]) -> float:
     assert left.keys() == right.keys() and left
     return max(float((left[key] - right[key]).detach().abs().max()) for key in left)
@@ -291,7 +343,7 @@ def every_task_on_two() -> dict[str, dict[str, Tensor]]:
     for name in EXAMPLES:
         task, batch = build(name)
         share = {key: value[rank * ROWS // 2 : (rank + 1) * ROWS // 2] for key, value in batch.items()}
-        found[name] = mean_loss(numbers(task, DistributedDataParallel(task), share))
+        found[name] = mean_loss(numbers(task, DistributedDataParallel(task, broadcast_buffers=False), share))
         found[f"{name}, not reduced"] = mean_loss(numbers(task, task, share))
         if task.coupled:
             module = sys.modules[type(task).__module__]
@@ -300,7 +352,7 @@ def every_task_on_two() -> dict[str, dict[str, Tensor]]:
                     honest = getattr(module, collective)
                     patch.setattr(module, collective, lambda tensor, honest=honest: honest(tensor.detach()))
                 task, _ = build(name)
-                alone = mean_loss(numbers(task, DistributedDataParallel(task), share))
+                alone = mean_loss(numbers(task, DistributedDataParallel(task, broadcast_buffers=False), share))
             found[f"{name}, gathered without gradient"] = alone
     return found
 

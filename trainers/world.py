@@ -12,7 +12,7 @@ import psutil
 import torch
 import yaml
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, InitProcessGroupKwargs
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType, InitProcessGroupKwargs
 
 from trainers.config import TrainConfig
 
@@ -34,7 +34,11 @@ def open_world(cfg: TrainConfig) -> Accelerator:
         mixed_precision=_mixed_precision(cfg.precision),
         log_with=None if cfg.tracker == "none" else cfg.tracker.split(","),
         project_dir=str(cfg.out / "tracking"),
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=cfg.timeout))],
+        kwargs_handlers=[
+            InitProcessGroupKwargs(timeout=timedelta(seconds=cfg.timeout)),
+            # A task's state is the same on every process by itself; sending a queue or a bank round each step is slow.
+            DistributedDataParallelKwargs(broadcast_buffers=False),
+        ],
     )
     asked = asked_processes()
     if accelerator.num_processes != asked:

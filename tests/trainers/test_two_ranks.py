@@ -22,6 +22,7 @@ from trainers.config import TrainConfig
 from trainers.optim import build_optimizer
 from trainers.order import row_seeds
 from trainers.step import GradientStep
+from trainers.world import open_world
 
 N = 12
 KINDS: dict[str, Callable[[], nn.Module]] = {
@@ -82,7 +83,7 @@ def in_two(folder: Path) -> dict[str, Any]:
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}  # asked for, and not used: the world is there
     torch.set_num_threads(1)
-    accelerator = Accelerator(cpu=True)
+    accelerator = open_world(TrainConfig(folder / "run", tracker="none"))
     assert accelerator.num_processes == 2
     share = batch_of(rank * N // 2, (rank + 1) * N // 2)
     found: dict[str, Any] = {}
@@ -111,6 +112,7 @@ def stepped(accelerator: Accelerator, kind: str, share: Batch, micro: int) -> tu
     task = built(kind)
     model = accelerator.prepare(task)
     assert isinstance(model, nn.parallel.DistributedDataParallel)
+    assert not model.broadcast_buffers  # a queue or a bank would travel at every step
     scalars = GradientStep(accelerator, model, task, micro)(share)
     return gradients_of(task), {name: accelerator.reduce(value.double(), "mean") for name, value in scalars.items()}
 

@@ -31,7 +31,7 @@ from modalities.vision.backbones import (
 KINDS = {
     "resnet": (ResNetModel, 32, 64, ["stage 1", "stage 2", "stage 3", "stage 4"]),
     "convnext": (ConvNextModel, 16, 32, ["stage 1", "stage 2", "stage 3"]),
-    "vit": (ViTModel, 8, 8, ["layer 1", "layer 2"]),
+    "vit": (ViTModel, 8, 8, ["class token", "layer 1", "layer 2"]),
 }
 
 
@@ -57,6 +57,9 @@ def test_shapes_of_maps_layers_and_pooled_features(kind: str) -> None:
         every = layers(encoder, pixels(height, across))
         assert list(every) == names and torch.allclose(every[names[-1]], found.mean((2, 3)), atol=1e-6)
         assert all(value.shape[0] == 2 and value.ndim == 2 for value in every.values())
+        if kind == "vit":
+            out = encoder(pixels(height, across), interpolate_pos_encoding=True).last_hidden_state
+            assert torch.allclose(every["class token"], out[:, 0], atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)

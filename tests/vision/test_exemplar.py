@@ -22,7 +22,7 @@ def tiny(views: ViewConfig) -> Exemplar:
 
 
 def row(row_id: int) -> Row:
-    return {"id": row_id, "image": np.full((8, 8, 3), row_id, np.uint8), "label": None}
+    return {"id": row_id, "image": np.full((8, 8, 3), row_id % 256, np.uint8), "label": None}
 
 
 def seeds(count: int) -> np.ndarray:
@@ -37,6 +37,12 @@ def test_indices_are_places_among_the_training_rows() -> None:
     assert all(torch.equal(batch[name], plain[name]) for name in ("images", "seeds"))
     with pytest.raises(KeyError):
         collate([row(20)], seeds(1))
+
+
+def test_without_known_rows_an_index_is_the_id_of_any() -> None:
+    rows = [row(30), row(40), row(2**40), row(30)]
+    index = Indexed(ImageCollate(8))(rows, seeds(4))["index"]
+    assert index.dtype == torch.int64 and index.tolist() == [30, 40, 2**40, 30]
 
 
 def test_a_picture_in_the_place_of_a_broken_one_brings_its_own_index() -> None:
