@@ -24,8 +24,8 @@ _ALL = 0.9  # of the pictures in one cluster, where empty clusters are given sin
 
 @torch.no_grad()
 def health(z1: Tensor, z2: Tensor) -> dict[str, Tensor]:
-    """Scalars to log of embeddings (n, d) of two views of the same n pictures (of this process), none where n is 1; the effective rank
-    from 8 pictures on, which it and the uniformity take at most 256 of.
+    """Scalars to log of embeddings (n, d) of two views of the same n pictures (of this process); none where n is 1, the
+    effective rank from 8 pictures on, which it and the uniformity take at most 256 of.
 
     embedding_std is in units of 1 / sqrt(d): 1 where embeddings are spread evenly over the sphere, 0 when all are one.
     The others: see `objectives.diagnostics`.
