@@ -61,7 +61,6 @@ METHODS: dict[type, Callable[[ModelConfig, JointViews, Any], JointTask]] = {
 }
 
 RESNET = ModelConfig(channels_last=True)
-VIT = ModelConfig(kind="vit", width=96, depth=4)
 SMALL_VIT = ModelConfig(kind="vit", width=64, depth=3)  # a teacher and more views in the same time
 RISING_DECAY = {"weight_decay": 0.04, "final_weight_decay": 0.4}
 WEAK_AND_STRONG = JointViews(ViewConfig(), ViewConfig(policy_ops=2))
