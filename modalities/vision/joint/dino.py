@@ -3,7 +3,7 @@
 import copy
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -155,6 +155,11 @@ class DINO(JointTask):
     def resting(self, progress: float) -> Iterable[nn.Parameter]:
         """The directions of the answers, in the first share of the run."""
         return (self.head.directions,) if progress < self.cfg.rest else ()
+
+    def diagnose(self, scalars: Mapping[str, float], progress: float) -> str:
+        """See `JointTask`. The entropies of the answers say whether the run has collapsed; the deviation of embeddings
+        does not, for those of a new ViT are nearly equal and take their time to part."""
+        return super().diagnose({name: x for name, x in scalars.items() if name != "embedding_std"}, progress)
 
     def export(self) -> PreTrainedModel:
         """The teacher, as in the released code; a copy whose weights can be trained on."""

@@ -300,3 +300,10 @@ def test_the_copy_that_is_published_is_not_the_teacher_itself() -> None:
         for weight in task.export().parameters():
             weight.zero_()
     assert apart(before, dict(task.teacher.state_dict())) == 0
+
+
+def test_embeddings_that_begin_equal_are_no_collapse_but_one_answer_for_all_is() -> None:
+    task = DINO(VIT, TINY_VIEWS, DINOConfig(answers=8))
+    well = {"embedding_std": 0.01, "teacher_entropy": 0.5, "answer_entropy": 0.5, "effective_rank": 4.0}
+    assert [task.diagnose(well, 0.5) for _ in range(4)] == [""] * 4
+    assert [bool(task.diagnose(well | {"answer_entropy": 0.0}, 0.5)) for _ in range(3)] == [False, False, True]
