@@ -1,6 +1,6 @@
 """What all joint-embedding methods share: several views of every picture, and signs of health."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from modalities.vision.backbones import ModelConfig, build_encoder, normalise, p
 from modalities.vision.joint.health import verdict
 from modalities.vision.joint.views import JointViews
 from modalities.vision.task import Panels, VisionTask
-from modalities.vision.views.pipeline import make_views
+from modalities.vision.views.pipeline import ViewConfig, make_views
 from objectives.gather import world_size
 
 _PATIENCE = 3  # bad signs in a row, in what is logged, that end a run
@@ -59,7 +59,7 @@ class JointTask(VisionTask):
         """All small views, (k*n, 3, s, s), view by view; k = `views.small_count`, at least 1."""
         return self._views(batch, [(self.crops.small, 2 + k) for k in range(self.crops.small_count)])
 
-    def _views(self, batch: Batch, wanted: list) -> Tensor:  # type: ignore[type-arg]
+    def _views(self, batch: Batch, wanted: Iterable[tuple[ViewConfig, int]]) -> Tensor:
         views = [make_views(batch["images"], batch["seeds"], cfg, stream) for cfg, stream in wanted]
         return normalise(torch.cat(views).to(self.dtype))
 
@@ -116,7 +116,7 @@ class JointTask(VisionTask):
             shown[name] = make_views(batch["images"], batch["seeds"], cfg, stream)
         return shown
 
-    def _named(self) -> dict:  # type: ignore[type-arg]
+    def _named(self) -> dict[str, tuple[ViewConfig, int]]:
         first = {"first view": (self.crops.first, 0)}
         second = {"second view": (self.crops.second, 1)} if self.two_views else {}
         small = {f"small view {k + 1}": (self.crops.small, 2 + k) for k in range(self.crops.small_count)}

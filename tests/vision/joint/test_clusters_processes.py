@@ -3,11 +3,9 @@
 The broken twins are mistakes that are easy to make.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from collections.abc import Callable
+from contextlib import nullcontext
 
-import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -21,10 +19,10 @@ from modalities.vision.joint.odc import ODC, ODCConfig
 from modalities.vision.joint.pcl import PCL, PCLConfig
 from tests.vision.joint.files import ROWS, TINY_VIEWS, VIT, pictures
 from tests.vision.joint.on_two import found_on_two
+from tests.vision.joint.updates import Numbers, patched, several_updates
 
 STEPS = 4
 PICTURES = 10
-Numbers = dict[str, Tensor]
 
 RIGHT: dict[str, Callable[[], Task]] = {
     "inst-disc": lambda: InstDisc(VIT, TINY_VIEWS, InstDiscConfig(width=8, proximal=0.1, rows=PICTURES)),
@@ -49,30 +47,8 @@ def batch_of(step: int, share: slice) -> Batch:
     return {key: value[share] for key, value in batch.items()}
 
 
-def several_updates(task: Task, model: Callable[[Batch], Numbers], share: slice) -> Numbers:
-    """Loss and every gradient of each update, and whatever the task is after the last."""
-    optimizer = torch.optim.SGD(task.parameters(), lr=0.05)
-    found = {}
-    for step in range(STEPS):
-        optimizer.zero_grad()
-        loss = model(batch_of(step, share))["loss"]
-        loss.backward()
-        found[f"loss {step}"] = loss.detach().clone()
-        if dist.is_initialized():
-            dist.all_reduce(found[f"loss {step}"])
-            found[f"loss {step}"] /= dist.get_world_size()
-        found |= {f"{name} {step}": p.grad.clone() for name, p in task.named_parameters() if p.grad is not None}
-        optimizer.step()
-        task.after_step((step + 1) / STEPS)
-    return found | {name: value.clone() for name, value in task.state_dict().items()}
-
-
-@contextmanager
-def patched(*changes: tuple[Any, str, Any]) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for owner, name, value in changes:
-            patch.setattr(owner, name, value)
-        yield
+def batches(share: slice) -> list[Batch]:
+    return [batch_of(step, share) for step in range(STEPS)]
 
 
 def alone(x: Tensor) -> Tensor:
@@ -106,7 +82,7 @@ def on_two() -> dict[str, Numbers]:
             task = build(name.split(",")[0])
             # Buffers must be alike without being sent around.
             model = DistributedDataParallel(task, broadcast_buffers=False)
-            found[name] = several_updates(task, model, share)
+            found[name] = several_updates(task, model, batches(share))
     return found
 
 
@@ -118,7 +94,7 @@ def apart(left: Numbers, right: Numbers) -> float:
 def test_two_processes_equal_one_over_several_updates() -> None:
     ranks = found_on_two(__name__)
     whole = slice(0, ROWS)
-    right = {name: several_updates(task, task, whole) for name, task in ((n, build(n)) for n in RIGHT)}
+    right = {name: several_updates(task, task, batches(whole)) for name, task in ((n, build(n)) for n in RIGHT)}
     for found in ranks:
         for name in RIGHT:
             assert apart(right[name], found[name]) < 1e-12, name
